@@ -1,0 +1,402 @@
+"""What analyses say: numbers with names (Metric), tables, charts as data, findings; and the Report that carries them.
+
+A report is plain data: `save` and `load` go through JSON, and every renderer starts from the same object. Numbers keep their units in id or
+column name: shares are 0..1, times in metrics ms, times in fact tables int64 ns, bandwidth GB/s (1e9).
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from scaleprof.errors import BrokenFile
+from scaleprof.run import SCHEMA_VERSION, RunInfo
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+REPORT_FORMAT = "scaleprof-report"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number with a stable dotted id. A number that is not defined is not made; say so in a caveat."""
+
+    id: str
+    label: str
+    value: float | int | str
+    unit: str = ""
+    """`ms`, `GB/s`, `samples/s`, `share` (shown as percent), or empty for counts and words."""
+    low: float | None = None
+    """Lower and upper end of the 95 % interval, where there is one."""
+    high: float | None = None
+    note: str = ""
+    """A comparison or the scope, in a few words: `from 2.1 % at 1 rank`."""
+    better: Literal["higher", "lower", ""] = ""
+    trend: tuple[float, ...] = ()
+    """The same number over world sizes or steps, for a sparkline."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of equal length, in reading order."""
+
+    columns: dict[str, Any]
+    """Column name, with its unit, to a numpy array or a list."""
+
+    def __post_init__(self) -> None:
+        lengths = {name: len(column) for name, column in self.columns.items()}
+        assert len(set(lengths.values())) <= 1, f"columns of different lengths: {lengths}"
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()))) if self.columns else 0
+
+    def __getitem__(self, name: str) -> Any:
+        return self.columns[name]
+
+    @classmethod
+    def of_rows(cls, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> "Table":
+        """A table from rows of values, the columns named in order."""
+        return cls({name: [row[place] for row in rows] for place, name in enumerate(columns)})
+
+    def rows(self) -> list[list[Any]]:
+        """Plain Python values, row by row."""
+        return [list(row) for row in zip(*(_plain(column) for column in self.columns.values()), strict=True)]
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """A pandas frame with the same columns."""
+        import pandas as pd
+
+        return pd.DataFrame({name: _plain(column) for name, column in self.columns.items()})
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of a chart."""
+
+    label: str
+    unit: str = ""
+    """`share` is shown in percent."""
+    scale: Literal["linear", "log2", "category"] = "linear"
+    from_zero: bool = False
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One named thing drawn in a chart."""
+
+    name: str
+    x: list[Any]
+    y: list[Any]
+    low: list[float] | None = None
+    """Lower and upper end of an interval around y."""
+    high: list[float] | None = None
+    z: list[list[float | None]] | None = None
+    """Heatmaps: one row per y, one column per x."""
+    color: str = ""
+    """A key of the palette: a leaf (`compute`, `exposed_comm`, ...) or `series-1` ...; empty lets the renderer choose."""
+    style: Literal["", "reference"] = ""
+    """`reference`: a thin dashed line to compare with."""
+    text: list[str] | None = None
+    """Labels beside the points or bars."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A picture as data; its title is the takeaway in words, computed from the data."""
+
+    id: str
+    kind: Literal["lines", "stacked_bars", "bars", "waterfall", "heatmap"]
+    title: str
+    subtitle: str
+    x: Axis
+    y: Axis
+    layers: tuple[Layer, ...]
+    how: str = ""
+    """How this is computed: definition, formula, source."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something to act on, or an area found healthy."""
+
+    id: str
+    title: str
+    severity: Literal["critical", "high", "medium", "low", "healthy"]
+    text: str
+    evidence: str
+    """Where it was seen: ranks, steps, events."""
+    gain_share: float | None = None
+    gain_kind: Literal["", "measured", "ceiling", "replayed"] = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one analysis or comparison concluded: one section of a report."""
+
+    name: str
+    """Stable, dotted-id friendly: `time`, `scaling`, `ranks`."""
+    title: str
+    headline: str
+    """The takeaway in one sentence."""
+    metrics: tuple[Metric, ...] = ()
+    tables: dict[str, Table] = field(default_factory=dict)
+    charts: tuple[Chart, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    caveats: tuple[str, ...] = ()
+    """What could not be seen or may be wrong, one sentence each."""
+
+
+@dataclass(frozen=True)
+class Chip:
+    """One remark on the quality of the data: `4 of 4 ranks`, `38 steady steps`."""
+
+    text: str
+    good: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """One run and what was concluded about it."""
+
+    info: RunInfo
+    ranks_read: tuple[int, ...]
+    sections: tuple[Result, ...]
+    caveats: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """How the run is called beside others."""
+        ranks = "rank" if self.info.world_size == 1 else "ranks"
+        repeat = f", repeat {self.info.repeat}" if self.info.repeat else ""
+        return f"{self.info.name} ({self.info.world_size} {ranks}{repeat})"
+
+    def metric(self, id: str) -> Metric | None:
+        """The metric of that id, if it was defined."""
+        return _find_metric(self.sections, id)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Every run that was read, and what comparing them shows."""
+
+    title: str
+    verdict: str
+    """The answer in one sentence."""
+    runs: tuple[RunReport, ...]
+    comparison: tuple[Result, ...] = ()
+    """Sections over all runs; the first is `overview`: its metrics are the tiles of the first page."""
+    chips: tuple[Chip, ...] = ()
+    caveats: tuple[str, ...] = ()
+    grouping: Table = field(default_factory=lambda: Table({}))
+    """Which files were taken as which run and rank."""
+    made_with: dict[str, str] = field(default_factory=dict)
+    """version, command, created (ISO time)."""
+
+    def metric(self, id: str) -> Metric | None:
+        """A metric of the comparison, or else of the last run."""
+        found = _find_metric(self.comparison, id)
+        return found or (self.runs[-1].metric(id) if self.runs else None)
+
+    @property
+    def tables(self) -> "Tables":
+        """Every table by name, as pandas frames; those of runs have a `run` and a `world_size` column in front."""
+        return Tables(self)
+
+    @property
+    def figures(self) -> "Figures":
+        """Every chart by id, as plotly figures; those of a run as `<run name>/<id>`."""
+        return Figures(self)
+
+    def to_html(self) -> str:
+        """The report as one HTML file that needs nothing else."""
+        from scaleprof.render.html import render_html
+
+        return render_html(self)
+
+    def to_markdown(self) -> str:
+        """A summary that fits a pull-request comment."""
+        from scaleprof.render.markdown import render_markdown
+
+        return render_markdown(self)
+
+    def save(self, path: Path | str) -> None:
+        """Write the report as JSON."""
+        Path(path).write_text(json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain data, the form of the JSON file."""
+        return {
+            "format": REPORT_FORMAT,
+            "schema_version": SCHEMA_VERSION,
+            "title": self.title,
+            "verdict": self.verdict,
+            "made_with": self.made_with,
+            "chips": [dataclasses.asdict(chip) for chip in self.chips],
+            "runs": [
+                {
+                    "name": run.info.name,
+                    "world_size": run.info.world_size,
+                    "ranks_read": list(run.ranks_read),
+                    "info": _plain({k: v for k, v in dataclasses.asdict(run.info).items() if v is not None}),
+                    "caveats": list(run.caveats),
+                    "sections": [_result_to_dict(section) for section in run.sections],
+                }
+                for run in self.runs
+            ],
+            "comparison": {"sections": [_result_to_dict(section) for section in self.comparison]},
+            "tables": {"grouping": _table_to_dict(self.grouping)},
+            "caveats": list(self.caveats),
+        }
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Report":
+        """The report that `save` wrote."""
+        try:
+            content = json.loads(Path(path).read_bytes())
+            if content.get("format") != REPORT_FORMAT:
+                raise BrokenFile(path, "is not a report that scaleprof wrote (its format key is missing)")
+            return cls.from_dict(content)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BrokenFile(path, f"is not a readable scaleprof report ({error})") from error
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "Report":
+        """The report from its plain form."""
+        from scaleprof.run import Emulated
+
+        runs = []
+        for run in content["runs"]:
+            info = dict(run["info"])
+            if info.get("emulated"):
+                info["emulated"] = Emulated(**info["emulated"])
+            sections = tuple(_result_from_dict(section) for section in run["sections"])
+            runs.append(RunReport(RunInfo(**info), tuple(run["ranks_read"]), sections, tuple(run["caveats"])))
+        return cls(
+            title=content["title"],
+            verdict=content["verdict"],
+            runs=tuple(runs),
+            comparison=tuple(_result_from_dict(section) for section in content["comparison"]["sections"]),
+            chips=tuple(Chip(**chip) for chip in content["chips"]),
+            caveats=tuple(content["caveats"]),
+            grouping=_table_from_dict(content["tables"]["grouping"]),
+            made_with=dict(content["made_with"]),
+        )
+
+
+class Tables(Mapping[str, "pd.DataFrame"]):
+    """Tables of a report by name, made into pandas frames when asked for."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+
+    def __getitem__(self, name: str) -> "pd.DataFrame":
+        import pandas as pd
+
+        if name == "grouping":
+            return self._report.grouping.to_pandas()
+        for section in self._report.comparison:
+            if name in section.tables:
+                return section.tables[name].to_pandas()
+        frames = []
+        for run in self._report.runs:
+            for section in run.sections:
+                if name in section.tables:
+                    frame = section.tables[name].to_pandas()
+                    frame.insert(0, "run", run.info.name)
+                    frame.insert(1, "world_size", run.info.world_size)
+                    frames.append(frame)
+        if not frames:
+            raise KeyError(f"{name}; there are: {', '.join(self)}")
+        return pd.concat(frames, ignore_index=True)
+
+    def __iter__(self) -> Iterator[str]:
+        sections = [*self._report.comparison, *(section for run in self._report.runs for section in run.sections)]
+        return iter(dict.fromkeys(["grouping", *(name for section in sections for name in section.tables)]))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class Figures(Mapping[str, "go.Figure"]):
+    """Charts of a report by id, made into plotly figures when asked for."""
+
+    def __init__(self, report: Report) -> None:
+        self._charts = {chart.id: chart for section in report.comparison for chart in section.charts}
+        for run in report.runs:
+            for section in run.sections:
+                self._charts |= {f"{run.info.name}/{chart.id}": chart for chart in section.charts}
+
+    def __getitem__(self, id: str) -> "go.Figure":
+        from scaleprof.render.charts import figure_of
+
+        return figure_of(self._charts[id])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._charts)
+
+    def __len__(self) -> int:
+        return len(self._charts)
+
+
+def _find_metric(sections: Sequence[Result], id: str) -> Metric | None:
+    for section in sections:
+        for metric in section.metrics:
+            if metric.id == id:
+                return metric
+    return None
+
+
+def _plain(value: Any) -> Any:
+    """The same value in types that JSON knows: no numpy, no tuples, NaN as None."""
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _table_to_dict(table: Table) -> dict[str, Any]:
+    return {"columns": list(table.columns), "data": table.rows()}
+
+
+def _table_from_dict(content: Mapping[str, Any]) -> Table:
+    return Table.of_rows(content["columns"], content["data"])
+
+
+def _result_to_dict(result: Result) -> dict[str, Any]:
+    content: dict[str, Any] = _plain(dataclasses.asdict(dataclasses.replace(result, tables={})))
+    content["metrics"] = [{k: v for k, v in metric.items() if v not in (None, "", [])} for metric in content["metrics"]]
+    content["tables"] = {name: _table_to_dict(table) for name, table in result.tables.items()}
+    return content
+
+
+def _result_from_dict(content: Mapping[str, Any]) -> Result:
+    return Result(
+        name=content["name"],
+        title=content["title"],
+        headline=content["headline"],
+        metrics=tuple(Metric(**{**m, "trend": tuple(m.get("trend", ()))}) for m in content["metrics"]),
+        tables={name: _table_from_dict(table) for name, table in content["tables"].items()},
+        charts=tuple(_chart_from_dict(chart) for chart in content["charts"]),
+        findings=tuple(Finding(**finding) for finding in content["findings"]),
+        caveats=tuple(content["caveats"]),
+    )
+
+
+def _chart_from_dict(content: Mapping[str, Any]) -> Chart:
+    layers = tuple(Layer(**layer) for layer in content["layers"])
+    return Chart(**{**content, "x": Axis(**content["x"]), "y": Axis(**content["y"]), "layers": layers})

@@ -1,0 +1,247 @@
+"""The on-disk contract: what a run directory is called, holds and means. Only this file names files on disk.
+
+    traces/<run>/run.json                          identity only, written first, by rank 0
+    traces/<run>/rank-00003/rank.json              RankInfo: written at the start, again at the end
+                            steps.jsonl            one line a step, flushed as it happens
+                            collectives.jsonl.gz   the flight recorder's entries (torch's own keys)
+                            waits.jsonl.gz         when the calling thread was blocked
+                            samples.jsonl          hardware and process counters
+                            trace-<first>-<last>.<level>.json.gz   the profiler's own file, one per window of steps
+
+Whole files are written to a temporary name and renamed; streams (`*.jsonl*`) are append-only, so that a killed job leaves what it had.
+Times in our own streams are ns of the monotonic clock; `RankInfo.anchors` tie it to unix time.
+"""
+
+import dataclasses
+import json
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from scaleprof.clock import ClockAnchor
+from scaleprof.errors import BrokenFile
+
+SCHEMA_VERSION = 1
+
+RUN_FILE = "run.json"
+RANK_FILE = "rank.json"
+STEPS_FILE = "steps.jsonl"
+COLLECTIVES_FILE = "collectives.jsonl.gz"
+WAITS_FILE = "waits.jsonl.gz"
+SAMPLES_FILE = "samples.jsonl"
+_RANK_FOLDER = re.compile(r"rank-(\d{5,})")
+_TRACE_FILE = re.compile(r"trace-(\d+)-(\d+)\.(light|timeline|full)\.json(\.gz)?")
+
+Level = Literal["light", "timeline", "full"]
+LEVELS: tuple[Level, ...] = ("light", "timeline", "full")
+
+
+def rank_folder_name(rank: int) -> str:
+    """`rank-00003`"""
+    return f"rank-{rank:05d}"
+
+
+def rank_of_folder(name: str) -> int | None:
+    """The rank a folder's name stands for, None if it is no rank folder."""
+    found = _RANK_FOLDER.fullmatch(name)
+    return int(found[1]) if found else None
+
+
+def trace_file_name(first_step: int, last_step: int, level: Level) -> str:
+    """The name of a profiler window's file; `last_step` is the last step inside, not the one after."""
+    return f"trace-{first_step:06d}-{last_step:06d}.{level}.json.gz"
+
+
+def window_of_trace_file(name: str) -> tuple[int, int, Level] | None:
+    """First step, last step and level from a window's file name; None for other files."""
+    found = _TRACE_FILE.fullmatch(name)
+    return (int(found[1]), int(found[2]), found[3]) if found else None  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class ProcessGroup:
+    """Ranks that communicate with one another."""
+
+    name: str
+    ranks: tuple[int, ...]
+    description: str = ""
+    backend: str = ""
+
+
+@dataclass(frozen=True)
+class Emulated:
+    """What an emulated device stood in for. Times are per optimizer step of this rank."""
+
+    what: str = "compute emulated, communication real"
+    compute_ms_per_step: float | None = None
+    """The known time of the emulated compute, the answer a test compares with."""
+    link: str = ""
+    """How the network was limited, e.g. `200mbit between namespaces`; empty for none."""
+
+
+@dataclass(frozen=True)
+class RankInfo:
+    """One process: the content of `rank.json`, or what a foreign trace says of itself. Unknown is None or empty, never a guess."""
+
+    rank: int
+    world_size: int
+    host: str | None = None
+    pid: int | None = None
+    local_rank: int | None = None
+    device: str | None = None
+    """`cpu`, `cuda`, ...: where the model computes."""
+    device_name: str | None = None
+    backend: str | None = None
+    framework: str | None = None
+    level: Level | None = None
+    """The recording level; None for traces that other tools wrote."""
+    strategy: str | None = None
+    model: str | None = None
+    precision: str | None = None
+    parameters: int | None = None
+    local_batch: float | None = None
+    """Samples this rank took per step, where it is constant or stated."""
+    flops_per_step: float | None = None
+    process_groups: tuple[ProcessGroup, ...] = ()
+    anchors: tuple[ClockAnchor, ...] = ()
+    details: dict[str, Any] = field(default_factory=dict)
+    """What was found out about the strategy: buckets, hooks, optimizers."""
+    versions: dict[str, str] = field(default_factory=dict)
+    capabilities: dict[str, bool] = field(default_factory=dict)
+    """What could be recorded here: flight_recorder, wait_points, run_queue, profiler, nvml, ..."""
+    overhead: dict[str, float] = field(default_factory=dict)
+    """What recording cost, in ms: profiler_stop_ms, flight_recorder_ms, export_ms, sampler_ms, detect_ms."""
+    warnings: tuple[str, ...] = ()
+    exception: str | None = None
+    """How the training function ended, if with an exception."""
+    finished: bool = True
+    """False while recording: a job that was killed leaves it so."""
+    emulated: Emulated | None = None
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """One job. Everything but name and world size is optional; merged from `run.json` and every `rank.json`."""
+
+    name: str
+    world_size: int
+    series: str | None = None
+    """The study this run belongs to, where the user or `sweep` said so."""
+    repeat: int = 0
+    run_id: str | None = None
+    started_at: float | None = None
+    """Unix seconds."""
+    tags: dict[str, str] = field(default_factory=dict)
+    framework: str | None = None
+    strategy: str | None = None
+    mesh: dict[str, int] | None = None
+    nodes: int | None = None
+    device: str | None = None
+    device_name: str | None = None
+    backend: str | None = None
+    level: Level | None = None
+    model: str | None = None
+    precision: str | None = None
+    parameters: int | None = None
+    local_batch: float | None = None
+    """Samples a step per data-parallel rank."""
+    global_batch: float | None = None
+    """Samples a step of the whole job."""
+    flops_per_step: float | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    overhead: dict[str, float] = field(default_factory=dict)
+    synthetic: bool = False
+    emulated: Emulated | None = None
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True)
+class RankFiles:
+    """The files of one rank, and the reader that understands them."""
+
+    rank: int
+    reader: str
+    """The name of a reader in `readers.READERS`."""
+    traces: tuple[Path, ...] = ()
+    """Profiler files, in order of time."""
+    folder: Path | None = None
+    """The rank's own folder, where this project recorded it."""
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of everything of this rank on disk, to read the largest first."""
+        files = [*self.traces, *(self.folder.iterdir() if self.folder else ())]
+        return sum(file.stat().st_size for file in set(files) if file.is_file())
+
+
+@dataclass(frozen=True)
+class Run:
+    """One job on disk: our own run directory, or foreign trace files that belong together."""
+
+    path: Path
+    info: RunInfo
+    ranks: dict[int, RankFiles]
+    caveats: tuple[str, ...] = ()
+
+
+Record = TypeVar("Record", RankInfo, RunInfo)
+
+
+def to_json(record: RankInfo | RunInfo) -> str:
+    """The text of `rank.json` or `run.json`: absent values are left out."""
+    content = {key: value for key, value in dataclasses.asdict(record).items() if value is not None}
+    return json.dumps(content, indent=1, default=str)
+
+
+def write_json(record: RankInfo | RunInfo, path: Path) -> None:
+    """Write a record at once or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(to_json(record) + "\n")
+    temporary.replace(path)
+
+
+def read_rank_info(path: Path) -> RankInfo:
+    """The record in a `rank.json`; keys of newer versions are ignored."""
+    return _from_dict(RankInfo, _read_object(path), path)
+
+
+def read_run_info(path: Path) -> RunInfo:
+    """The record in a `run.json`; keys of newer versions are ignored."""
+    return _from_dict(RunInfo, _read_object(path), path)
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise BrokenFile(path, "is missing") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise BrokenFile(path, f"is not readable JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise BrokenFile(path, "holds no JSON object")
+    return content
+
+
+def _from_dict(kind: type[Record], content: dict[str, Any], path: Path) -> Record:
+    known = {f.name for f in dataclasses.fields(kind)}
+    values = {key: value for key, value in content.items() if key in known}
+    try:
+        if values.get("emulated"):
+            values["emulated"] = Emulated(**values["emulated"])
+        if "process_groups" in values:
+            values["process_groups"] = tuple(
+                ProcessGroup(**{**group, "ranks": tuple(group["ranks"])}) for group in values["process_groups"]
+            )
+        if "anchors" in values:
+            values["anchors"] = tuple(ClockAnchor(**anchor) for anchor in values["anchors"])
+        if "warnings" in values:
+            values["warnings"] = tuple(str(warning) for warning in values["warnings"])
+        record = kind(**values)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise BrokenFile(path, f"does not hold what a {kind.__name__} needs ({error})") from error
+    if not isinstance(record.world_size, int) or record.world_size < 1:
+        raise BrokenFile(path, f"says world_size {record.world_size!r}, which must be a whole number from 1")
+    return record
