@@ -40,7 +40,8 @@ class RunView:
     steps: Table
     """One row per step that every rank with steps has: step, time_ms (mean over ranks), spread_ms, steady (all ranks unperturbed)."""
     leaves: Table
-    """One row per rank and profiled step: rank, step, window_ns and one `<leaf>_ns` per leaf, which sum to the window; comm_ns, overlapped_ns."""
+    """One row per rank and profiled step: rank, step, window_ns and one `<leaf>_ns` per leaf, which sum to the window;
+    comm_ns, overlapped_ns, compute_sum_ns, method (as the account of one rank has them)."""
     matches: Table
     clocks: Mapping[int, RankClock]
     caveats: tuple[str, ...] = ()
@@ -97,11 +98,10 @@ def _common_steps(of_ranks: Mapping[int, Table]) -> Table:
 
 
 def _leaves(of_ranks: Mapping[int, Table]) -> Table:
-    names = ("step", "window_ns", *(f"{leaf}_ns" for leaf in LEAVES), "comm_ns", "overlapped_ns")
+    names = ("step", "window_ns", *(f"{leaf}_ns" for leaf in LEAVES), "comm_ns", "overlapped_ns", "compute_sum_ns", "method")
     tables = {rank: table for rank, table in of_ranks.items() if len(table)}
-    ranks = [np.full(len(table), rank) for rank, table in tables.items()]
     empty = np.zeros(0, dtype=np.int64)
-    columns = {"rank": np.concatenate([empty, *ranks])}
+    columns = {"rank": np.concatenate([empty, *(np.full(len(table), rank) for rank, table in tables.items())])}
     for name in names:
         columns[name] = np.concatenate([empty, *(table[name] for table in tables.values())])
     total = np.sum([columns[f"{leaf}_ns"] for leaf in LEAVES], axis=0)

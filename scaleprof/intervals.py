@@ -109,7 +109,7 @@ def partition(classes: Sequence[Spans], windows: Spans) -> Ints:
     """
     edges = np.unique(np.concatenate([windows.start, windows.end, *(edge for part in classes for edge in part)]))
     cells = np.zeros((len(windows.start), 1 << len(classes)), dtype=np.int64)
-    if len(edges) < 2:
+    if not len(windows.start):
         return cells
     left, width = edges[:-1], np.diff(edges)
     mask = np.zeros(len(left), dtype=np.int64)

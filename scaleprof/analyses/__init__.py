@@ -1,0 +1,20 @@
+"""The tables of contents: every question asked about one run (ANALYSES) and about several (COMPARISONS), in the order of the report."""
+
+from scaleprof.analyses.base import Analysis, Comparison, Fact
+from scaleprof.analyses.collectives import COLLECTIVES
+from scaleprof.analyses.growth import GROWTH
+from scaleprof.analyses.hardware import HARDWARE
+from scaleprof.analyses.kernels import KERNELS
+from scaleprof.analyses.overview import OVERVIEW
+from scaleprof.analyses.ranks import RANKS
+from scaleprof.analyses.scaling import SCALING
+from scaleprof.analyses.steps import STEPS
+from scaleprof.analyses.study import ScalingOptions
+from scaleprof.analyses.time import TIME
+
+ANALYSES: tuple[Analysis, ...] = (TIME, STEPS, RANKS, COLLECTIVES, KERNELS, HARDWARE)
+COMPARISONS: tuple[Comparison, ...] = (OVERVIEW, SCALING, GROWTH)
+OPTIONS: dict[str, type] = {"scaling": ScalingOptions}
+"""Names of `--set <name>.<field>=value` to the dataclass of thresholds that analyses and comparisons share under it."""
+
+__all__ = ["ANALYSES", "COMPARISONS", "OPTIONS", "Analysis", "Comparison", "Fact"]

@@ -1,0 +1,1 @@
+"""The mathematics, free of files and frames: statistics of step times, scaling laws."""

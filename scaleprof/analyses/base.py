@@ -1,0 +1,66 @@
+"""What an analysis and a comparison are made of, and the words they share for people."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scaleprof.align import RunView
+from scaleprof.results import Result, Table
+from scaleprof.trace import Trace
+
+Fact = Callable[[Trace], Table]
+"""Measures one rank; has no options."""
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """One question about one run."""
+
+    name: str
+    needs: Mapping[str, Fact]
+    """The facts it sees, by the name under which `RunView.fact` finds them."""
+    conclude: Callable[[RunView, Any], Result | None]
+    """Judges; None where there is nothing to say."""
+    options: type | None = None
+    """A dataclass of thresholds; `OPTIONS` names it for `--set <name>.<field>=value`."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One question about several runs."""
+
+    name: str
+    conclude: Callable[[Sequence[RunView], Any], Result | None]
+    options: type | None = None
+
+
+LEAF_LABELS = {
+    "compute": "Compute",
+    "exposed_comm": "Exposed communication",
+    "exposed_memory": "Exposed memory copies",
+    "idle": "Idle",
+}
+
+
+def percent(share: float) -> str:
+    """`7.1 %`, with more digits where it is small."""
+    digits = 1 if abs(share) >= 0.00095 or share == 0 else 2
+    return f"{100 * share:.{digits}f} %"
+
+
+def duration(ms: float) -> str:
+    """Milliseconds with three significant digits: `0.512 ms`, `48.1 ms`, `1.28 s`."""
+    if abs(ms) >= 1000:
+        return f"{ms / 1000:.3g} s"
+    return f"{ms:.3g} ms"
+
+
+def many(count: int, what: str) -> str:
+    """`1 rank`, `4 ranks`."""
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
+
+
+def listed(numbers: Sequence[int], *, most: int = 8) -> str:
+    """`0, 1, 2` or `0, 1, 2, ... (64 in all)`."""
+    shown = ", ".join(str(number) for number in numbers[:most])
+    return shown if len(numbers) <= most else f"{shown}, ... ({len(numbers):,} in all)"

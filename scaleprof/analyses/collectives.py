@@ -1,0 +1,118 @@
+"""What the ranks send: operations, sizes and busy time of collectives and point-to-point transfers."""
+
+import numpy as np
+
+from scaleprof.align import RunView
+from scaleprof.analyses.base import Analysis, duration, many
+from scaleprof.analyses.steps import NEEDS as STEP_NEEDS
+from scaleprof.analyses.steps import steady_steps
+from scaleprof.results import Metric, Result, Table
+from scaleprof.trace import UNKNOWN, Trace
+
+
+def collectives(trace: Trace) -> Table:
+    """One row per operation of this rank, in the order of issue; `step` is -1 outside all steps, times and bytes -1 where unknown.
+
+    `name` and `stream` say which activity carried it out.
+    """
+    comm, events = trace.comm, trace.events
+    row = comm.row.astype(np.int64)
+    ran = row >= 0
+    at = np.where(ran, row, 0)
+    some = len(events) > 0
+    start = np.where(ran, events.start_ns[at] if some else 0, UNKNOWN)
+    lane = events.lane[at] if some else at
+    texts = np.array(trace.names.text, dtype=object)
+    numbers = np.append(trace.steps.index, -1)
+    when = np.where(comm.issued_ns != UNKNOWN, comm.issued_ns, start)
+    by_time = np.searchsorted(trace.steps.host_start_ns, when, side="right") - 1
+    inside = by_time >= 0
+    if len(trace.steps):
+        inside &= when < trace.steps.host_end_ns[np.maximum(by_time, 0)]
+    step_row = np.where(ran & some, events.step[at] if some else -1, np.where(inside, by_time, -1))
+    return Table(
+        {
+            "step": numbers[step_row],
+            "op": list(comm.op),
+            "bytes": comm.bytes,
+            "dtype": list(comm.dtype),
+            "group": list(comm.group),
+            "seq": comm.seq,
+            "issued_ns": comm.issued_ns,
+            "start_ns": start,
+            "dur_ns": np.where(ran, events.dur_ns[at] if some else 0, UNKNOWN),
+            "name": [str(texts[events.name[place]]) if is_run else "" for place, is_run in zip(at, ran, strict=True)],
+            "stream": np.where(ran, trace.lanes.stream[lane] if some else -1, -1),
+            "on_device": ran & (trace.lanes.device[lane] >= 0 if some else False),
+        }
+    )
+
+
+def conclude(view: RunView, options: None) -> Result | None:
+    """Operations per step by kind, size and group, with bytes and time in progress."""
+    wanted = steady_steps(view)
+    rows: dict[tuple[str, int, str, str, str, str], list[int]] = {}
+    counted = unknown_bytes = 0
+    for table in view.fact("collectives").values():
+        steps = np.asarray(table["step"])
+        keep = np.isin(steps, wanted) if np.isin(steps, wanted).any() else steps >= 0
+        streams = [
+            str(stream) if here else "" for stream, here in zip(table["stream"], table["on_device"], strict=True)
+        ]
+        keys = zip(table["op"], table["bytes"], table["dtype"], table["group"], table["name"], streams, strict=True)
+        durations = np.asarray(table["dur_ns"])
+        # A loop over collectives, not events: there are hundreds a step, and their keys are text.
+        for place, key in enumerate(keys):
+            if not keep[place]:
+                continue
+            entry = rows.setdefault((key[0], int(key[1]), *key[2:]), [0, 0, 0])
+            entry[0] += 1
+            ran = durations[place] != UNKNOWN
+            entry[1] += int(ran)
+            entry[2] += int(durations[place]) if ran else 0
+            counted += 1
+            unknown_bytes += int(key[1] == UNKNOWN)
+    if not counted:
+        return None
+    steps_seen = _rank_steps(view, wanted)
+    table = _table(rows, steps_seen)
+    known = [(key[1], counts[0]) for key, counts in rows.items() if key[1] != UNKNOWN]
+    metrics = [Metric("collectives.count", "Operations per step and rank", counted / steps_seen)]
+    caveats = []
+    total = sum(size * count for size, count in known)
+    if known:
+        metrics.append(Metric("collectives.bytes", "Bytes per step and rank", total / steps_seen, "bytes"))
+    if unknown_bytes:
+        caveats.append(f"the sizes of {unknown_bytes} of {counted} operations were not recorded")
+    caveats.append("times in progress include waiting for slower ranks, so they give no bandwidth yet")
+    summed = sum(entry[2] for entry in rows.values()) / steps_seen / 1e6
+    headline = f"{many(round(counted / steps_seen), 'operation')} a step and rank"
+    headline += f", {total / steps_seen / 1e6:.3g} MB" if known else ""
+    headline += f", {duration(summed)} in progress in all" if summed else ""
+    return Result(
+        "collectives", "Collectives", headline, tuple(metrics), {"collectives": table}, caveats=tuple(caveats)
+    )
+
+
+def _rank_steps(view: RunView, wanted: np.ndarray) -> int:
+    seen = 0
+    for table in view.fact("collectives").values():
+        steps = np.unique(np.asarray(table["step"])[np.asarray(table["step"]) >= 0])
+        inside = np.isin(steps, wanted)
+        seen += int(inside.sum()) if inside.any() else len(steps)
+    return max(seen, 1)
+
+
+def _table(rows: dict[tuple[str, int, str, str, str, str], list[int]], steps_seen: int) -> Table:
+    names = ("op", "bytes", "dtype", "group", "stream", "name", "count_per_step", "mean_ms", "ms_per_step")
+    ordered = sorted(rows.items(), key=lambda item: (-item[1][2], -item[1][0], item[0]))
+    values = []
+    for (op, size, dtype, group, name, stream), (count, ran, dur_ns) in ordered:
+        mean = dur_ns / ran / 1e6 if ran else None
+        per_step = dur_ns / steps_seen / 1e6 if ran else None
+        size_or_none = size if size != UNKNOWN else None
+        values.append([op, size_or_none, dtype, group, stream, name, count / steps_seen, mean, per_step])
+    return Table.of_rows(names, values)
+
+
+COLLECTIVES = Analysis("collectives", {**STEP_NEEDS, "collectives": collectives}, conclude)

@@ -1,0 +1,175 @@
+"""What grows with the size: ms per sample and rank by class, and their exact differences between two sizes (`method` 4.5)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scaleprof.align import LEAVES, RunView
+from scaleprof.analyses.base import LEAF_LABELS, Comparison, duration, many, percent
+from scaleprof.analyses.series import Series, find_series
+from scaleprof.analyses.steps import samples_per_rank
+from scaleprof.analyses.study import Scaled, ScalingOptions, scaled
+from scaleprof.analyses.time import Leaves, leaves_of
+from scaleprof.results import Axis, Chart, Layer, Metric, Result, Table
+
+_SUM_TOLERANCE = 1e-12
+
+
+@dataclass(frozen=True)
+class PerSample:
+    """One size: ms per sample and rank, whole and by leaf; the leaves sum to the whole."""
+
+    ranks: int
+    step_ms: float
+    tau_ms: float
+    by_leaf_ms: dict[str, float]
+    method: str
+
+
+def per_sample(ranks: int, views: Sequence[RunView]) -> PerSample | None:
+    """The account of one size per sample, over all its repeats; None where a repeat has no account."""
+    window = rows = 0
+    samples = 0.0
+    by_leaf = dict.fromkeys(LEAVES, 0)
+    method = ""
+    for view in views:
+        leaves: Leaves | None = leaves_of(view)
+        local = samples_per_rank(view)
+        if leaves is None or not local:
+            return None
+        window += leaves.window_ns
+        rows += len(leaves.rows)
+        samples += local * len(leaves.rows)
+        by_leaf = {leaf: by_leaf[leaf] + leaves.by_leaf_ns[leaf] for leaf in LEAVES}
+        method = leaves.method
+    assert sum(by_leaf.values()) == window, "the leaves must add up to the steps"
+    scale = 1e6 * samples
+    return PerSample(
+        ranks, window / rows / 1e6, window / scale, {leaf: ns / scale for leaf, ns in by_leaf.items()}, method
+    )
+
+
+def conclude(views: Sequence[RunView], options: ScalingOptions) -> Result | None:
+    """Growth of every series between its smallest and its largest size."""
+    tables: list[list[object]] = []
+    charts: list[Chart] = []
+    headlines, caveats = [], []
+    metrics: list[Metric] = []
+    for series in find_series(views)[0]:
+        study = scaled(series, options)
+        sizes = [size for ranks, repeats in series.sizes.items() if (size := per_sample(ranks, repeats)) is not None]
+        if len(sizes) < 2:
+            caveats.append(f"{series.label}: fewer than two sizes have a time account, so there is no growth")
+            continue
+        if len({size.method for size in sizes}) > 1:
+            caveats.append(
+                f"{series.label}: the sizes measured compute in different ways, so part of the growth is the method's"
+            )
+        first, last = sizes[0], sizes[-1]
+        assert abs(sum(growth(first, last).values()) - (last.tau_ms - first.tau_ms)) <= _SUM_TOLERANCE * last.tau_ms
+        tables += [_row(series, first, size) for size in sizes]
+        charts += [_by_size(series, sizes), _waterfall(series, first, last)]
+        headlines.append(_headline(series, first, last))
+        metrics.append(
+            Metric(
+                f"growth.{series.id}.ms_per_sample",
+                f"Growth ({series.label})",
+                last.tau_ms - first.tau_ms,
+                "ms",
+                note=f"ms per sample and rank, {last.ranks} against {many(first.ranks, 'rank')}",
+                better="lower",
+            )
+        )
+        caveats += _unsound(study)
+    if not tables:
+        return None
+    columns = ["series", "ranks", "step_ms", "ms_per_sample", *(f"{leaf}_ms" for leaf in LEAVES)]
+    columns += ["growth_ms", *(f"{leaf}_growth_ms" for leaf in LEAVES)]
+    return Result(
+        name="growth",
+        title="What grows with the size",
+        headline=". ".join(headlines),
+        metrics=tuple(metrics),
+        tables={"growth": Table.of_rows(columns, tables)},
+        charts=tuple(charts),
+        caveats=tuple(caveats),
+    )
+
+
+def growth(first: PerSample, last: PerSample) -> dict[str, float]:
+    """By leaf, the ms per sample and rank that the larger size adds; they sum to the whole difference."""
+    return {leaf: last.by_leaf_ms[leaf] - first.by_leaf_ms[leaf] for leaf in LEAVES}
+
+
+def _row(series: Series, first: PerSample, size: PerSample) -> list[object]:
+    added = growth(first, size)
+    leaves = [size.by_leaf_ms[leaf] for leaf in LEAVES]
+    return [series.label, size.ranks, size.step_ms, size.tau_ms, *leaves, size.tau_ms - first.tau_ms, *added.values()]
+
+
+def _headline(series: Series, first: PerSample, last: PerSample) -> str:
+    added = growth(first, last)
+    total = last.tau_ms - first.tau_ms
+    worst = max(added, key=lambda leaf: added[leaf])
+    name = series.label.capitalize()
+    if total <= 0.01 * first.tau_ms:
+        return f"{name}: a sample costs a rank no more at {last.ranks} than at {many(first.ranks, 'rank')}"
+    return (
+        f"{name}: a sample costs a rank {duration(total)} ({percent(total / first.tau_ms)}) more at {last.ranks} than at "
+        f"{many(first.ranks, 'rank')}, {duration(added[worst])} of it {LEAF_LABELS[worst].lower()}"
+    )
+
+
+def _by_size(series: Series, sizes: Sequence[PerSample]) -> Chart:
+    names = [many(size.ranks, "rank") for size in sizes]
+    factor = [size.step_ms / size.tau_ms for size in sizes]
+    shares = [size.by_leaf_ms["exposed_comm"] / size.tau_ms for size in sizes]
+    label = series.label.capitalize()
+    return Chart(
+        id=f"growth.{series.id}.by_size",
+        kind="stacked_bars",
+        title=f"{label}: exposed communication goes from {percent(shares[0])} of the step to {percent(shares[-1])}",
+        subtitle="Mean ms per step by class, all ranks; the parts add up to the step exactly.",
+        x=Axis("ranks", scale="category"),
+        y=Axis("time per step", "ms", from_zero=True),
+        layers=tuple(
+            Layer(
+                LEAF_LABELS[leaf],
+                names,
+                [size.by_leaf_ms[leaf] * by for size, by in zip(sizes, factor, strict=True)],
+                color=leaf,
+            )
+            for leaf in LEAVES
+        ),
+        how="The account of every rank and profiled steady step, summed in integer ns and divided by the number of rank-steps.",
+    )
+
+
+def _waterfall(series: Series, first: PerSample, last: PerSample) -> Chart:
+    added = growth(first, last)
+    names = [
+        f"at {many(first.ranks, 'rank')}",
+        *(LEAF_LABELS[leaf] for leaf in LEAVES),
+        f"at {many(last.ranks, 'rank')}",
+    ]
+    values = [first.tau_ms, *(added[leaf] for leaf in LEAVES), last.tau_ms]
+    return Chart(
+        id=f"growth.{series.id}.waterfall",
+        kind="waterfall",
+        title=_headline(series, first, last),
+        subtitle="ms per sample and rank: what each class adds between the smallest and the largest size. It adds up exactly.",
+        x=Axis("", scale="category"),
+        y=Axis("time per sample and rank", "ms", from_zero=True),
+        layers=(Layer("ms per sample and rank", names, values, text=["total", *LEAVES, "total"]),),
+        how="tau = T / B, the step time over the samples a rank takes in it; tau_N - tau_0 is the sum over the classes of the change of (class / B).",
+    )
+
+
+def _unsound(study: Scaled) -> list[str]:
+    return [
+        f"{study.series.label}, {many(size.ranks, 'rank')}: its times are shown, but {size.refused}"
+        for size in study.sizes
+        if size.refused
+    ]
+
+
+GROWTH = Comparison("growth", conclude, ScalingOptions)

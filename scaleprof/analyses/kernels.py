@@ -1,0 +1,106 @@
+"""What ran: kernels (or leaf operators) by name, and every name that no rule knows."""
+
+import numpy as np
+
+from scaleprof.align import RunView
+from scaleprof.analyses.base import Analysis, many, percent
+from scaleprof.results import Metric, Result, Table
+from scaleprof.trace import Kind, Trace
+
+MOST_ROWS = 200
+_BUSY = (Kind.COMPUTE, Kind.COLLECTIVE, Kind.P2P, Kind.COPY)
+
+
+def kernels(trace: Trace) -> Table:
+    """One row per name that kept a device busy (or, without a device, computed on the host): class, how often, summed ns.
+
+    `before_ns` and `before_count` are activities launched before the recording began: counted here, in no step.
+    """
+    events, kinds = trace.events, trace.kinds
+    busy = np.isin(kinds, _BUSY)
+    busy &= trace.on_device if trace.has_device else np.ones(len(events), dtype=bool)
+    in_step = busy & (events.step >= 0)
+    before = busy & (events.step < 0) & (events.link < 0)
+    size = len(trace.names.text)
+    count = np.bincount(events.name[in_step], minlength=size)
+    total = _sums(events.name[in_step], events.dur_ns[in_step], size)
+    before_count = np.bincount(events.name[before], minlength=size)
+    before_total = _sums(events.name[before], events.dur_ns[before], size)
+    rows = np.flatnonzero(count + before_count)
+    return Table(
+        {
+            "name": [trace.names.text[row] for row in rows],
+            "kind": [Kind(trace.names.kind[row]).name.lower() for row in rows],
+            "by_rule": trace.names.by_rule[rows],
+            "count": count[rows],
+            "total_ns": total[rows],
+            "before_count": before_count[rows],
+            "before_ns": before_total[rows],
+        }
+    )
+
+
+def _sums(names: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
+    sums = np.zeros(size, dtype=np.int64)
+    np.add.at(sums, names, values)
+    return sums
+
+
+def conclude(view: RunView, options: None) -> Result | None:
+    """Names by time, unclassified ones apart, and what was launched before the recording."""
+    merged: dict[tuple[str, str, bool], np.ndarray] = {}
+    for table in view.fact("kernels").values():
+        numbers = np.column_stack([table[name] for name in ("count", "total_ns", "before_count", "before_ns")])
+        # A loop over distinct names, not events.
+        for place, key in enumerate(zip(table["name"], table["kind"], table["by_rule"].tolist(), strict=True)):
+            merged[key] = merged.get(key, np.zeros(4, dtype=np.int64)) + numbers[place]
+    if not merged:
+        return None
+    total = sum(int(values[1]) for values in merged.values())
+    ordered = sorted(merged.items(), key=lambda item: (-int(item[1][1]), item[0]))
+    unknown = [(key, values) for key, values in ordered if not key[2]]
+    unknown_ns = sum(int(values[1]) for _, values in unknown)
+    before_count = sum(int(values[2]) for values in merged.values())
+    before_ns = sum(int(values[3]) for values in merged.values())
+    metrics = [Metric("kernels.names", "Distinct names", len(merged))]
+    caveats = []
+    if total:
+        metrics.append(
+            Metric("kernels.unclassified_share", "Time under names no rule knows", unknown_ns / total, "share")
+        )
+    if before_count:
+        metrics += [
+            Metric("kernels.before_window_count", "Activities launched before the recording", before_count),
+            Metric("kernels.before_window_ms", "Their time", before_ns / 1e6, "ms"),
+        ]
+        caveats.append(
+            f"{many(before_count, 'device activity').replace('activitys', 'activities')} ({before_ns / 1e6:.3g} ms) launched before the recording "
+            "began: listed in the table, part of no step"
+        )
+    if unknown:
+        share = f" ({percent(unknown_ns / total)} of the time)" if total else ""
+        caveats.append(
+            f"{many(len(unknown), 'name')}{share} matched no rule and counted as compute: see the table `unclassified`"
+        )
+    if len(ordered) > MOST_ROWS:
+        caveats.append(f"the table shows the first {MOST_ROWS} of {len(ordered)} names")
+    top = ordered[0]
+    headline = (
+        f"{many(len(merged), 'name')}; the longest takes {percent(int(top[1][1]) / total)} of the busy time"
+        if total
+        else ""
+    )
+    columns = ("name", "class", "count", "total_ms", "share", "launched_before_count", "launched_before_ms")
+    rows = [_row(key, values, total) for key, values in ordered[:MOST_ROWS]]
+    tables = {"kernels": Table.of_rows(columns, rows)}
+    tables["unclassified"] = Table.of_rows(columns, [_row(key, values, total) for key, values in unknown[:MOST_ROWS]])
+    return Result("kernels", "Kernels and operators", headline, tuple(metrics), tables, caveats=tuple(caveats))
+
+
+def _row(key: tuple[str, str, bool], values: np.ndarray, total: int) -> list[object]:
+    count, total_ns, before_count, before_ns = (int(value) for value in values)
+    share = total_ns / total if total else None
+    return [key[0], key[1], count, total_ns / 1e6, share, before_count, before_ns / 1e6]
+
+
+KERNELS = Analysis("kernels", {"kernels": kernels}, conclude)

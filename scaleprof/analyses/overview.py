@@ -1,0 +1,152 @@
+"""The first page: the verdict in one sentence, the numbers one asks for first, and what became of the machines (the losses)."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from scaleprof.align import LEAVES, RunView
+from scaleprof.analyses.base import LEAF_LABELS, Comparison, many, percent
+from scaleprof.analyses.series import find_series
+from scaleprof.analyses.steps import conclude as conclude_steps
+from scaleprof.analyses.study import Scaled, ScalingOptions, scaled
+from scaleprof.analyses.time import Leaves, leaves_of
+from scaleprof.analyses.time import conclude as conclude_time
+from scaleprof.results import Axis, Chart, Layer, Metric, Result, Table
+
+
+def conclude(views: Sequence[RunView], options: ScalingOptions) -> Result | None:
+    """Verdict, tiles and losses: of the study with the largest judged size, else of the largest run."""
+    if not views:
+        return None
+    studies = [scaled(series, options) for series in find_series(views)[0]] if len(views) > 1 else []
+    judged = [study for study in studies if study.largest is not None]
+    main = max(judged, key=_most_telling) if judged else None
+    subject = main.largest.views[-1] if main and main.largest else max(views, key=lambda view: view.info.world_size)
+    leaves = leaves_of(subject)
+    charts, tables = [], {}
+    if leaves is not None:
+        charts.append(_losses(subject, leaves))
+        tables["losses"] = _losses_table(subject, leaves)
+    return Result(
+        name="overview",
+        title="Overview",
+        headline=_verdict(subject, leaves, main, judged),
+        metrics=tuple(_tiles(subject, main, judged)),
+        tables=tables,
+        charts=tuple(charts),
+        caveats=("no world size was found twice with the same work, so there is no scaling efficiency",)
+        if len(views) > 1 and not judged
+        else (),
+    )
+
+
+def _most_telling(study: Scaled) -> tuple[int, float]:
+    largest = study.largest
+    assert largest is not None and largest.efficiency is not None
+    return largest.ranks, -largest.efficiency.value
+
+
+def _verdict(subject: RunView, leaves: Leaves | None, main: Scaled | None, judged: Sequence[Scaled]) -> str:
+    loss = ""
+    if leaves is not None:
+        losses = {leaf: leaves.share(leaf) for leaf in LEAVES if leaf != "compute"}
+        worst = max(losses, key=lambda leaf: losses[leaf])
+        if losses[worst] >= 0.01:
+            loss = f"{LEAF_LABELS[worst].lower()} takes {percent(losses[worst])} of the step"
+    if main is not None and main.largest is not None and main.largest.efficiency is not None:
+        parts = [
+            f"{percent(study.largest.efficiency.value)} ({study.series.kind} scaling)"
+            for study in sorted(judged, key=lambda study: study is not main)
+            if study.largest is not None
+            and study.largest.efficiency is not None
+            and study.largest.ranks == main.largest.ranks
+        ]
+        sentence = f"{subject.info.model or 'The job'} keeps {' and '.join(parts)} of perfect efficiency on {many(main.largest.ranks, 'rank')}"
+        return f"{sentence}; {loss}." if loss else f"{sentence}, and no single loss takes 1 % of the step."
+    size = f"On {many(subject.info.world_size, 'rank')}"
+    if leaves is None:
+        return f"{size}: nothing here says where the time goes."
+    sentence = f"{size} {percent(leaves.share('compute'))} of the step is compute"
+    return f"{sentence}; {loss}." if loss else f"{sentence}, and no single loss takes 1 % of it."
+
+
+def _tiles(subject: RunView, main: Scaled | None, judged: Sequence[Scaled]) -> list[Metric]:
+    """The same numbers as in the sections, with the scope in the note."""
+    scope = many(subject.info.world_size, "rank")
+    if main is not None:
+        scope = f"{main.series.label}, {scope}"
+    found: dict[str, Metric] = {}
+    for section in (conclude_steps(subject, None), conclude_time(subject, None)):
+        found |= {metric.id: metric for metric in (section.metrics if section else ())}
+    tiles = []
+    if "step.throughput" in found:
+        trend = tuple(size.throughput.value for size in main.sizes) if main else ()
+        tiles.append(replace(found["step.throughput"], note=scope, trend=trend))
+    for study in judged:
+        if study.largest is not None and study.largest.efficiency is not None:
+            value = study.largest.efficiency
+            tiles.append(
+                Metric(
+                    f"scaling.{study.series.id}.efficiency",
+                    f"Efficiency, {study.series.label}",
+                    value.value,
+                    "share",
+                    value.low,
+                    value.high,
+                    f"{study.largest.ranks} against {many(study.reference or 1, 'rank')}",
+                    "higher",
+                    tuple(size.efficiency.value for size in study.sizes if size.efficiency),
+                )
+            )
+    if "step.time_ms" in found:
+        trend = tuple(size.step_ms.value for size in main.sizes) if main else ()
+        tiles.append(replace(found["step.time_ms"], note=scope, trend=trend))
+    tiles += [replace(found[id], note=scope) for id in ("time.exposed_comm_share", "time.overlap_ratio") if id in found]
+    if "time.compute_share" in found:
+        size = subject.info.world_size
+        unused = size * (1 - float(found["time.compute_share"].value))
+        tiles.append(
+            Metric(
+                "losses.unused",
+                f"{_machine(subject).capitalize()}s not computing",
+                unused,
+                note=f"of {size}",
+                better="lower",
+            )
+        )
+    return tiles[:6]
+
+
+def _machine(view: RunView) -> str:
+    return "GPU" if view.info.device not in (None, "cpu") and not view.info.emulated else "rank"
+
+
+def _losses_table(view: RunView, leaves: Leaves) -> Table:
+    size = view.info.world_size
+    rows = [[LEAF_LABELS[leaf], size * leaves.share(leaf), leaves.share(leaf)] for leaf in LEAVES]
+    return Table.of_rows(("class", "rank_equivalents", "share"), rows)
+
+
+def _losses(view: RunView, leaves: Leaves) -> Chart:
+    size = view.info.world_size
+    lost = [leaf for leaf in LEAVES if leaf != "compute"]
+    worst = max(lost, key=leaves.share)
+    work = size * leaves.share("compute")
+    machine = _machine(view)
+    title = f"Of {many(size, machine)}, {work:.3g} {'does' if size == 1 else 'do'} useful work"
+    if size * leaves.share(worst) >= 0.005 * size:
+        title += f"; {LEAF_LABELS[worst].lower()} costs {size * leaves.share(worst):.2g}"
+    names = [f"{many(size, machine)} paid for", *(LEAF_LABELS[leaf] for leaf in lost), "Useful work"]
+    values = [float(size), *(-size * leaves.share(leaf) for leaf in lost), work]
+    return Chart(
+        id="overview.losses",
+        kind="waterfall",
+        title=title,
+        subtitle=f"Run {view.info.name}, in {machine} equivalents: each class's share of the step times the {machine}s. It adds up exactly.",
+        x=Axis("", scale="category"),
+        y=Axis(f"{machine} equivalents", from_zero=True),
+        layers=(Layer(f"{machine} equivalents", names, values, text=["total", *lost, "compute"]),),
+        how="Share of each class in the time of all ranks over the accounted steps, times the number of ranks.",
+    )
+
+
+OVERVIEW = Comparison("overview", conclude, ScalingOptions)

@@ -1,0 +1,238 @@
+"""How well the job scales: throughput, speedup, efficiency with intervals and Karp-Flatt, by series and size."""
+
+from collections.abc import Sequence
+
+from scaleprof.align import RunView
+from scaleprof.analyses.base import Comparison, many, percent
+from scaleprof.analyses.series import find_series
+from scaleprof.analyses.study import Scaled, ScalingOptions, scaled
+from scaleprof.models.statistics import Interval
+from scaleprof.results import Axis, Chart, Layer, Metric, Result, Table
+
+
+def conclude(views: Sequence[RunView], options: ScalingOptions) -> Result | None:
+    """Every series by size."""
+    if len(views) < 2:
+        return None
+    found, caveats = find_series(views)
+    studies = [scaled(series, options) for series in found]
+    if not studies:
+        return (
+            Result("scaling", "Scaling", "No two runs here scale one another", caveats=tuple(caveats))
+            if caveats
+            else None
+        )
+    metrics = [metric for study in studies for metric in _metrics(study)]
+    caveats += [caveat for study in studies for caveat in _caveats(study)]
+    return Result(
+        name="scaling",
+        title="Scaling",
+        headline=". ".join(_headline(study, options) for study in studies),
+        metrics=tuple(metrics),
+        tables={"scaling": _table(studies)},
+        charts=_charts(studies, options),
+        caveats=tuple(dict.fromkeys(caveats)),
+    )
+
+
+def _headline(study: Scaled, options: ScalingOptions) -> str:
+    name = study.series.label.capitalize()
+    name += "" if study.series.kind in name.lower() else f" ({study.series.kind} scaling)"
+    name += " scaling" if name.lower() in ("strong", "weak") else ""
+    largest = study.largest
+    if largest is None or largest.efficiency is None:
+        return f"{name}: no efficiency verdict, see what may be wrong"
+    against = "above" if largest.efficiency.value >= options.target else "below"
+    return (
+        f"{name} keeps {percent(largest.efficiency.value)} efficiency at {many(largest.ranks, 'rank')} "
+        f"(against {many(study.reference or 1, 'rank')}), {against} the target of {percent(options.target)}"
+    )
+
+
+def _metrics(study: Scaled) -> list[Metric]:
+    prefix, largest = f"scaling.{study.series.id}", study.largest
+    label = study.series.label
+    metrics = [Metric(f"{prefix}.kind", f"Kind of study ({label})", study.series.kind)]
+    if largest is None or largest.efficiency is None:
+        return metrics
+    trend = tuple(size.efficiency.value for size in study.sizes if size.efficiency)
+    note = f"{largest.ranks} against {many(study.reference or 1, 'rank')}"
+    value = largest.efficiency
+    metrics.append(
+        Metric(
+            f"{prefix}.efficiency",
+            f"Efficiency ({label})",
+            value.value,
+            "share",
+            value.low,
+            value.high,
+            note,
+            "higher",
+            trend,
+        )
+    )
+    if largest.speedup is not None:
+        metrics.append(
+            Metric(f"{prefix}.speedup", f"Speedup ({label})", largest.speedup, "x", note=note, better="higher")
+        )
+    if largest.karp_flatt is not None:
+        metrics.append(
+            Metric(f"{prefix}.karp_flatt", f"Karp-Flatt serial fraction ({label})", largest.karp_flatt, note=note)
+        )
+    if largest.compute_scalability is not None:
+        metrics.append(
+            Metric(
+                f"{prefix}.compute_scalability",
+                f"Compute scalability ({label})",
+                largest.compute_scalability,
+                "share",
+                note=note,
+            )
+        )
+    if largest.sampling is not None:
+        metrics.append(
+            Metric(
+                f"{prefix}.sampling", f"All steps against profiled ones ({label})", largest.sampling, "share", note=note
+            )
+        )
+    return metrics
+
+
+def _caveats(study: Scaled) -> list[str]:
+    label = study.series.label
+    caveats = [
+        f"{label}, {many(size.ranks, 'rank')}: no efficiency verdict, {size.refused}"
+        for size in study.sizes
+        if size.refused
+    ]
+    smallest = study.sizes[0].ranks
+    if study.reference is None:
+        caveats.append(f"{label}: fewer than two sizes can be judged, so there is no efficiency")
+    elif study.reference != smallest:
+        caveats.append(
+            f"{label}: {many(study.reference, 'rank')} is the reference because {many(smallest, 'rank')} could not be judged"
+        )
+    if study.series.kind == "mixed":
+        caveats.append(
+            f"{label}: neither the global nor the local batch is constant: only the efficiency of the throughput has a meaning"
+        )
+    if study.reference == 1:
+        with_comm = [size for size in study.sizes if size.ranks > 1 and size.efficiency]
+        if len(with_comm) > 1 and with_comm[-1].efficiency and with_comm[0].efficiency:
+            value = with_comm[-1].efficiency.value / with_comm[0].efficiency.value
+            caveats.append(
+                f"{label}: one rank communicates with nobody; against {many(with_comm[0].ranks, 'rank')} the efficiency at "
+                f"{with_comm[-1].ranks} is {percent(value)}"
+            )
+    return caveats
+
+
+def _table(studies: Sequence[Scaled]) -> Table:
+    columns = (
+        "series", "kind", "ranks", "runs", "local_batch", "step_ms", "step_low_ms", "step_high_ms", "throughput", "speedup",
+        "efficiency", "efficiency_low", "efficiency_high", "karp_flatt", "compute_share", "compute_scalability", "sampling",
+        "runq_share", "note",
+    )  # fmt: skip
+    rows = []
+    for study in studies:
+        for size in study.sizes:
+            efficiency = size.efficiency
+            rows.append(
+                [
+                    study.series.label, study.series.kind, size.ranks, len(size.views), size.local_batch, size.step_ms.value,
+                    size.step_ms.low, size.step_ms.high, size.throughput.value, size.speedup,
+                    efficiency.value if efficiency else None, efficiency.low if efficiency else None,
+                    efficiency.high if efficiency else None, size.karp_flatt, size.compute_share, size.compute_scalability,
+                    size.sampling, size.runq, size.refused,
+                ]
+            )  # fmt: skip
+    return Table.of_rows(columns, rows)
+
+
+def _charts(studies: Sequence[Scaled], options: ScalingOptions) -> tuple[Chart, ...]:
+    throughput, efficiency = [], []
+    for place, study in enumerate(studies, 1):
+        sizes = study.sizes
+        per_rank = [size.throughput.value / size.ranks for size in sizes]
+        throughput.append(
+            Layer(
+                study.series.label,
+                [size.ranks for size in sizes],
+                per_rank,
+                *_band([(size.throughput, size.ranks) for size in sizes]),
+                color=f"series-{place}",
+            )
+        )
+        judged = [size for size in sizes if size.efficiency is not None]
+        values = [size.efficiency for size in judged if size.efficiency is not None]
+        if len(judged) > 1:
+            efficiency.append(
+                Layer(
+                    study.series.label,
+                    [size.ranks for size in judged],
+                    [value.value for value in values],
+                    *_band([(value, 1) for value in values]),
+                    color=f"series-{place}",
+                )
+            )
+    axis = Axis("ranks", scale="log2")
+    charts = [
+        Chart(
+            "scaling.throughput",
+            "lines",
+            _throughput_title(studies),
+            "Samples per second and rank. A flat line is perfect scaling; bands are 95 % intervals.",
+            axis,
+            Axis("samples per second and rank", from_zero=True),
+            tuple(throughput),
+            how="Samples of all ranks in a step over the mean time of all steady steps, divided by the ranks. Intervals: moving-block bootstrap.",
+        )
+    ]
+    if efficiency:
+        every = sorted({x for layer in efficiency for x in layer.x})
+        efficiency.append(Layer("target", every, [options.target] * len(every), style="reference"))
+        charts.append(
+            Chart(
+                "scaling.efficiency",
+                "lines",
+                ". ".join(title for study in studies if (title := _efficiency_title(study))),
+                f"Throughput per rank against the smallest judged size; the dashed line is the target of {percent(options.target)}.",
+                axis,
+                Axis("efficiency", "share", from_zero=True),
+                tuple(efficiency),
+                how="E = (X_N / N) / (X_0 / N_0), X the throughput over all steady steps. Strong: the global batch is constant; weak: the local one. "
+                "The interval resamples both sizes in moving blocks. Karp-Flatt: (1/S - 1/p) / (1 - 1/p), p = N / N_0.",
+            )
+        )
+    return tuple(charts)
+
+
+def _band(values: Sequence[tuple[Interval, int]]) -> tuple[list[float] | None, list[float] | None]:
+    """Lower and upper ends, each divided; a point without an interval stands for itself; None where no point has one."""
+    if all(value.low is None for value, _ in values):
+        return None, None
+    low = [(value.value if value.low is None else value.low) / by for value, by in values]
+    high = [(value.value if value.high is None else value.high) / by for value, by in values]
+    return low, high
+
+
+def _throughput_title(studies: Sequence[Scaled]) -> str:
+    parts = []
+    for study in studies:
+        first, last = study.sizes[0], study.sizes[-1]
+        change = last.throughput.value / last.ranks / (first.throughput.value / first.ranks) - 1
+        way = "less" if change < 0 else "more"
+        parts.append(
+            f"{study.series.label}: a rank does {percent(abs(change))} {way} at {last.ranks} than at {first.ranks}"
+        )
+    return "; ".join(parts).capitalize()
+
+
+def _efficiency_title(study: Scaled) -> str:
+    largest = study.largest
+    if largest is None or largest.efficiency is None:
+        return ""
+    return f"{study.series.label.capitalize()} efficiency is {percent(largest.efficiency.value)} at {many(largest.ranks, 'rank')}"
+
+
+SCALING = Comparison("scaling", conclude, ScalingOptions)

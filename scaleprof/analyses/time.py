@@ -1,0 +1,186 @@
+"""Where the step goes: the leaves of all ranks as shares, by run and by rank."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scaleprof.align import LEAVES, RunView
+from scaleprof.analyses.account import METHODS, account, segments
+from scaleprof.analyses.base import LEAF_LABELS, Analysis, many, percent
+from scaleprof.analyses.steps import NEEDS as STEP_NEEDS
+from scaleprof.analyses.steps import steady_steps
+from scaleprof.results import Axis, Chart, Layer, Metric, Result, Table
+from scaleprof.trace import UNKNOWN
+
+NEEDS = {**STEP_NEEDS, "account": account, "segments": segments}
+
+_METHOD_WORDS = {
+    "device": "compute is measured: the union of kernels on the device",
+    "operators": "compute is measured: the union of leaf operators on the threads that compute",
+    "emulated": "compute is measured: the spans of the emulated device; time that is neither such a span nor blocked is idle",
+    "subtracted": "compute is by subtraction: step - blocked in communication - waiting for input",
+}
+
+
+@dataclass(frozen=True)
+class Leaves:
+    """The account of one run, summed over its ranks and the accounted steps, in integer ns."""
+
+    rows: Table
+    """Rank and step by row, as `RunView.leaves`, only the steps that count."""
+    window_ns: int
+    by_leaf_ns: dict[str, int]
+    comm_ns: int | None
+    """None where no communication spans were recorded."""
+    overlapped_ns: int | None
+    method: str
+    steady: bool
+    """False where no accounted step is steady and all accounted steps had to serve."""
+
+    def share(self, leaf: str) -> float:
+        """The leaf's share of the time of all ranks."""
+        return self.by_leaf_ns[leaf] / self.window_ns
+
+
+def leaves_of(view: RunView) -> Leaves | None:
+    """The account over the steady steps; None where nothing was accounted."""
+    table = view.leaves
+    if not len(table):
+        return None
+    chosen = np.isin(table["step"], steady_steps(view))
+    steady = bool(chosen.any())
+    if not steady:
+        chosen = np.ones(len(table), dtype=bool)
+    rows = Table({name: np.asarray(column)[chosen] for name, column in table.columns.items()})
+    comm_known = bool((rows["comm_ns"] != UNKNOWN).all())
+    return Leaves(
+        rows=rows,
+        window_ns=int(rows["window_ns"].sum()),
+        by_leaf_ns={leaf: int(rows[f"{leaf}_ns"].sum()) for leaf in LEAVES},
+        comm_ns=int(rows["comm_ns"].sum()) if comm_known else None,
+        overlapped_ns=int(rows["overlapped_ns"].sum()) if comm_known else None,
+        method=METHODS[int(np.bincount(rows["method"]).argmax())],
+        steady=steady,
+    )
+
+
+def conclude(view: RunView, options: None) -> Result | None:
+    """Shares of the step by leaf, with how they were measured."""
+    leaves = leaves_of(view)
+    if leaves is None:
+        return None
+    label = {"compute": "higher"}
+    metrics = [
+        Metric(f"time.{leaf}_share", LEAF_LABELS[leaf], leaves.share(leaf), "share", better=label.get(leaf, "lower"))  # type: ignore[arg-type]
+        for leaf in LEAVES
+    ]
+    metrics += _communication(leaves)
+    waiting = _input_share(view)
+    if waiting is not None:
+        metrics.append(Metric("idle.input_share", "Waiting for input", waiting, "share", better="lower"))
+    metrics.append(
+        Metric("efficiency.parallel", "Parallel efficiency", leaves.share("compute"), "share", better="higher")
+    )
+    headline = _headline(leaves)
+    return Result(
+        name="time",
+        title="Where the step goes",
+        headline=headline,
+        metrics=tuple(metrics),
+        tables={"time": _by_rank(leaves)},
+        charts=(_chart(view, leaves),),
+        caveats=tuple(_caveats(leaves)),
+    )
+
+
+def _communication(leaves: Leaves) -> list[Metric]:
+    if leaves.comm_ns is None or leaves.overlapped_ns is None:
+        return []
+    metrics = [Metric("time.comm_share", "Communication in progress", leaves.comm_ns / leaves.window_ns, "share")]
+    if leaves.comm_ns:
+        ratio = leaves.overlapped_ns / leaves.comm_ns
+        metrics.append(
+            Metric("time.overlap_ratio", "Communication hidden behind compute", ratio, "share", better="higher")
+        )
+    return metrics
+
+
+def _input_share(view: RunView) -> float | None:
+    wanted = steady_steps(view)
+    waited = total = 0
+    for table in view.fact("steps").values():
+        rows = np.isin(table["step"], wanted) & (np.asarray(table["input_ns"]) != UNKNOWN)
+        waited += int(np.asarray(table["input_ns"])[rows].sum())
+        total += int(np.asarray(table["time_ns"])[rows].sum())
+    return waited / total if total else None
+
+
+def _headline(leaves: Leaves) -> str:
+    losses = {leaf: leaves.share(leaf) for leaf in LEAVES if leaf != "compute"}
+    worst = max(losses, key=lambda leaf: losses[leaf])
+    start = f"{percent(leaves.share('compute'))} of the step is compute"
+    if losses[worst] < 0.005:
+        return f"{start}; nothing else takes more than {percent(0.005)}"
+    return f"{start}; the largest loss is {LEAF_LABELS[worst].lower()} with {percent(losses[worst])}"
+
+
+def _by_rank(leaves: Leaves) -> Table:
+    """Means per step in ms by rank, with busy and hidden communication where known."""
+    rows = []
+    columns = ["window", *LEAVES, "comm", "overlapped"]
+    for rank in np.unique(leaves.rows["rank"]):
+        here = leaves.rows["rank"] == rank
+        values = [leaves.rows[f"{column}_ns"][here] for column in columns]
+        known = [bool((value != UNKNOWN).all()) for value in values]
+        means = [float(value.mean()) / 1e6 if ok else None for value, ok in zip(values, known, strict=True)]
+        rows.append([int(rank), int(here.sum()), *means])
+    names = ["rank", "steps", "step_ms", *(f"{leaf}_ms" for leaf in LEAVES), "comm_ms", "overlapped_ms"]
+    return Table.of_rows(names, rows)
+
+
+def _chart(view: RunView, leaves: Leaves) -> Chart:
+    table = _by_rank(leaves)
+    ranks = [f"rank {rank}" for rank in table["rank"]]
+    spread = max(table["compute_ms"]) / max(min(table["compute_ms"]), 1e-9) - 1
+    title = (
+        f"Every rank computes about as long ({percent(spread)} between the least and the most)"
+        if spread < 0.05
+        else f"Compute differs by {percent(spread)} between the ranks"
+    )
+    if len(ranks) == 1:
+        title = _headline(leaves)
+    return Chart(
+        id="time.by_rank",
+        kind="stacked_bars",
+        title=title,
+        subtitle=f"ms per step by class, mean over {many(len(np.unique(leaves.rows['step'])), 'step')}; the parts add up to the step exactly.",
+        x=Axis("rank", scale="category"),
+        y=Axis("time per step", "ms", from_zero=True),
+        layers=tuple(Layer(LEAF_LABELS[leaf], ranks, list(table[f"{leaf}_ms"]), color=leaf) for leaf in LEAVES),
+        how="The step is divided by a sweep over all interval edges, in integer ns. Compute counts first, then communication that no compute hides, "
+        "then memory copies that neither hides; idle is the rest. Here " + _METHOD_WORDS[leaves.method] + ".",
+    )
+
+
+def _caveats(leaves: Leaves) -> list[str]:
+    caveats = []
+    if leaves.method == "subtracted":
+        caveats.append(
+            "compute is by subtraction (step - blocked - input): host overhead and pauses count as compute; level full measures it"
+        )
+    if leaves.by_leaf_ns["exposed_comm"]:
+        caveats.append(
+            "exposed communication is not yet split into waiting for a slow rank and transfer on the wire: it stands for both"
+        )
+    if leaves.comm_ns is None:
+        caveats.append("no communication spans were recorded: what is hidden behind compute is unknown")
+    elif not leaves.comm_ns:
+        caveats.append("no communication ran in these steps, so there is no overlap ratio")
+    if not leaves.steady:
+        caveats.append(
+            "no accounted step is steady: the account is over all of them, warm-up and profiler start included"
+        )
+    return caveats
+
+
+TIME = Analysis("time", NEEDS, conclude)

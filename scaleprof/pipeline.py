@@ -1,0 +1,279 @@
+"""The page to read first: paths -> runs -> facts of every rank -> one view of each run -> conclusions -> the report.
+
+The per-rank half (read a trace, measure its facts) runs in worker processes and sends small tables back, so memory here does not grow with
+the traces. The combining half runs here. A broken file costs its rank, a broken fact the sections that need it; each leaves a caveat.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from scaleprof import __version__
+from scaleprof.align import RankFacts, RunView, align
+from scaleprof.analyses import ANALYSES, COMPARISONS, OPTIONS, Analysis, Comparison, Fact
+from scaleprof.analyses.base import listed, many, percent
+from scaleprof.analyses.steps import RUNQ_LIMIT, runq_share, steady_steps
+from scaleprof.engine import cores, map_processes, map_serial
+from scaleprof.errors import InputError, OptionError, ScaleprofError
+from scaleprof.readers import find_runs, read_rank
+from scaleprof.results import Chip, Report, Result, RunReport, Table
+from scaleprof.run import RankFiles, RankInfo, Run, RunInfo
+
+log = logging.getLogger(__name__)
+
+SMALL_BYTES = 40_000_000  # below this, starting processes costs more than reading side by side gains
+Progress = Callable[[str, int, int], None]
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to analyse."""
+
+    engine: Literal["processes", "serial"] = "processes"
+    workers: int | None = None
+    """Processes that read ranks; None for one per core."""
+    run_globs: tuple[tuple[str, str], ...] = ()
+    """(name, glob): these files are one run, whatever they say of themselves."""
+    settings: tuple[tuple[str, str], ...] = ()
+    """("scaling.target", "0.9"): thresholds of analyses."""
+    command: str = ""
+    """How to make the report again, for its last page."""
+
+    def __post_init__(self) -> None:
+        if self.engine not in ("processes", "serial"):
+            raise OptionError(f"engine must be processes or serial, not {self.engine!r}")
+        if self.workers is not None and self.workers < 1:
+            raise OptionError(f"workers must be at least 1, not {self.workers}")
+
+
+def analyze(paths: Sequence[Path | str], *, options: Options | None = None, progress: Progress | None = None) -> Report:
+    """Read every run below the paths and report on them.
+
+    Raises NothingToRead where there is no trace, InputError where none could be read, OptionError for a setting nobody knows.
+    """
+    options = options or Options()
+    thresholds = _thresholds(options.settings)
+    runs = find_runs([Path(path) for path in paths], options.run_globs)
+    facts, lost = _facts_of_all(runs, options, progress or _silent)
+    views = []
+    for number, run in enumerate(runs):
+        if facts[number]:
+            infos = {rank: of_rank.info for rank, of_rank in facts[number].items()}
+            views.append((run, align(_completed(run.info, infos), facts[number]), tuple(lost[number])))
+    if not views:
+        raise InputError("nothing could be read: " + "; ".join(reason for reasons in lost for reason in reasons[:3]))
+    (progress or _silent)("concluding", 0, 1)
+    reports = tuple(_run_report(run, view, reasons, thresholds) for run, view, reasons in views)
+    comparison, caveats = _comparison([view for _, view, _ in views], thresholds)
+    unread = [reason for number, reasons in enumerate(lost) if not facts[number] for reason in reasons]
+    (progress or _silent)("concluding", 1, 1)
+    return Report(
+        title=_title([view.info for _, view, _ in views]),
+        verdict=comparison[0].headline if comparison else "",
+        runs=reports,
+        comparison=comparison,
+        chips=tuple(_chips([view for _, view, _ in views])),
+        caveats=(*caveats, *unread),
+        grouping=_grouping(runs),
+        made_with={
+            "version": __version__,
+            "command": options.command,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        },
+    )
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """No progress wanted."""
+
+
+def _facts_of_all(
+    runs: Sequence[Run], options: Options, progress: Progress
+) -> tuple[list[dict[int, RankFacts]], list[list[str]]]:
+    """Facts by run and rank, and by run the reasons why ranks are missing; the largest ranks are read first."""
+    tasks = [(number, files) for number, run in enumerate(runs) for files in run.ranks.values()]
+    tasks.sort(key=lambda task: -task[1].size_bytes)
+    facts: list[dict[int, RankFacts]] = [{} for _ in runs]
+    lost: list[list[str]] = [[] for _ in runs]
+    files = [files for _, files in tasks]
+    for done, (index, answer) in enumerate(_mapped(files, options), 1):
+        number, of_rank = tasks[index]
+        if isinstance(answer, RankFacts):
+            facts[number][of_rank.rank] = answer
+        else:
+            lost[number].append(f"run {runs[number].info.name}, rank {of_rank.rank} is missing: {answer}")
+        progress("reading ranks", done, len(tasks))
+    return facts, [sorted(reasons) for reasons in lost]
+
+
+def _mapped(files: Sequence[RankFiles], options: Options) -> Iterable[tuple[int, RankFacts | str]]:
+    workers = min(options.workers or cores(), len(files))
+    small = options.workers is None and sum(one.size_bytes for one in files) < SMALL_BYTES
+    if options.engine == "serial" or workers < 2 or small:
+        return map_serial(facts_of_rank, files)
+    return map_processes(facts_of_rank, files, workers=workers)
+
+
+def facts_of_rank(files: RankFiles) -> RankFacts | str:
+    """Read one rank and measure every fact that an analysis needs; the reason in words where it cannot be read.
+
+    Runs in a worker. A fact that fails leaves a caveat; the others stay.
+    """
+    trace, failure = _fenced(lambda: read_rank(files))
+    if trace is None:
+        return failure
+    tables: dict[str, Table] = {}
+    caveats = [f"rank {trace.rank}: {caveat}" for caveat in trace.caveats]
+    for name, fact in _needed(ANALYSES).items():
+        table, failure = _fenced(lambda fact=fact: fact(trace))  # type: ignore[misc]
+        if table is None:
+            caveats.append(f"rank {trace.rank}: {name} could not be measured ({failure})")
+        else:
+            tables[name] = table
+    return RankFacts(trace.info, tables, tuple(caveats))
+
+
+def _needed(analyses: Sequence[Analysis]) -> dict[str, Fact]:
+    return {name: fact for analysis in analyses for name, fact in analysis.needs.items()}
+
+
+def _fenced(function: Callable[[], Answer]) -> tuple[Answer | None, str]:
+    """The answer, or None and a sentence: hostile input must cost one rank or one fact, not the analysis."""
+    try:
+        return function(), ""
+    except ScaleprofError as error:
+        return None, str(error)
+    except Exception as error:
+        log.debug("failed", exc_info=True)
+        return None, f"{type(error).__name__}: {error}"
+
+
+def _run_report(run: Run, view: RunView, lost: Sequence[str], thresholds: Mapping[type, Any]) -> RunReport:
+    caveats = [*run.caveats, *lost, *_merged(view)]
+    sections = []
+    for analysis in ANALYSES:
+        result, failure = _concluded(analysis, view, thresholds)
+        if failure:
+            caveats.append(f"section {analysis.name} is missing: {failure}")
+        if result is not None:
+            sections.append(result)
+    return RunReport(view.info, tuple(view.ranks), tuple(sections), tuple(dict.fromkeys(caveats)))
+
+
+def _comparison(views: Sequence[RunView], thresholds: Mapping[type, Any]) -> tuple[tuple[Result, ...], list[str]]:
+    sections, caveats = [], []
+    for comparison in COMPARISONS:
+        result, failure = _concluded(comparison, views, thresholds)
+        if failure:
+            caveats.append(f"section {comparison.name} is missing: {failure}")
+        if result is not None:
+            sections.append(result)
+    return tuple(sections), caveats
+
+
+def _concluded(question: Analysis | Comparison, seen: Any, thresholds: Mapping[type, Any]) -> tuple[Result | None, str]:
+    try:
+        return question.conclude(seen, thresholds[question.options] if question.options else None), ""
+    except ScaleprofError as error:
+        return None, str(error)
+    except Exception as error:
+        log.debug("conclusion %s failed", question.name, exc_info=True)
+        return None, f"{type(error).__name__}: {error}"
+
+
+def _thresholds(settings: Sequence[tuple[str, str]]) -> dict[type, Any]:
+    """One instance of every options dataclass, with the settings in it."""
+    values: dict[str, dict[str, float]] = {name: {} for name in OPTIONS}
+    known = [f"{name}.{field.name}" for name, kind in OPTIONS.items() for field in dataclasses.fields(kind)]
+    for key, text in settings:
+        if key not in known:
+            raise OptionError(f"there is no setting {key!r}; there are: {', '.join(known)}")
+        name, field = key.split(".")
+        try:
+            values[name][field] = float(text)
+        except ValueError as error:
+            raise OptionError(f"setting {key} must be a number, not {text!r}") from error
+    return {kind: kind(**values[name]) for name, kind in OPTIONS.items()}
+
+
+def _completed(info: RunInfo, ranks: Mapping[int, RankInfo]) -> RunInfo:
+    """The run's identity with what its ranks say and `run.json` does not."""
+    first = ranks[min(ranks)]
+    same = (
+        "framework",
+        "strategy",
+        "device",
+        "device_name",
+        "backend",
+        "level",
+        "model",
+        "precision",
+        "parameters",
+        "emulated",
+    )
+    missing = {name: getattr(first, name) for name in same if getattr(info, name) is None}
+    hosts = {rank.host for rank in ranks.values()}
+    nodes = info.nodes or (len(hosts) if None not in hosts else None)
+    return dataclasses.replace(info, **missing, nodes=nodes)
+
+
+def _merged(view: RunView) -> list[str]:
+    """Caveats of ranks, those that all ranks share said once."""
+    by_text: dict[str, list[int]] = {}
+    for caveat in view.caveats:
+        rank, _, text = caveat.removeprefix("rank ").partition(": ")
+        by_text.setdefault(text, []).append(int(rank))
+    merged = []
+    for text, ranks in by_text.items():
+        everyone = len(ranks) == len(view.ranks) > 1
+        merged.append(f"every rank: {text}" if everyone else f"rank {listed(ranks)}: {text}")
+    return merged
+
+
+def _title(infos: Sequence[RunInfo]) -> str:
+    series = list(dict.fromkeys(info.series for info in infos if info.series))
+    if len(series) == 1:
+        return series[0]
+    models = list(dict.fromkeys(info.model for info in infos if info.model))
+    if len(infos) > 1 and len(models) == 1:
+        return models[0]
+    return infos[0].name if len(infos) == 1 else f"{infos[0].name} and {many(len(infos) - 1, 'other run')}"
+
+
+def _chips(views: Sequence[RunView]) -> list[Chip]:
+    """How far the data can be trusted, in a few words each."""
+    expected, read = sum(view.info.world_size for view in views), sum(len(view.ranks) for view in views)
+    steady = [len(steady_steps(view)) for view in views]
+    chips = [
+        Chip(f"{read} of {many(expected, 'rank')}", read == expected, "ranks that were read, over all runs"),
+        Chip(
+            f"{min(steady)} steady steps or more" if len(views) > 1 else many(steady[0], "steady step"),
+            min(steady) >= 6,
+        ),
+    ]
+    waits = [share for view in views if (share := runq_share(view)) is not None]
+    if waits:
+        chips.append(
+            Chip(f"up to {percent(max(waits))} waiting for a core", max(waits) <= RUNQ_LIMIT, "run-queue wait")
+        )
+    if any(view.info.emulated for view in views):
+        chips.append(Chip("compute emulated, communication real", True))
+    if any(view.info.synthetic for view in views):
+        chips.append(Chip("synthetic data", False))
+    if any(clock.offset_ns is None for view in views for clock in view.clocks.values()):
+        chips.append(Chip("clocks between hosts unknown", False, "no number here compares times of different hosts"))
+    return chips
+
+
+def _grouping(runs: Sequence[Run]) -> Table:
+    rows = [
+        [run.info.name, run.info.world_size, files.rank, files.reader, ", ".join(path.name for path in files.traces)]
+        for run in runs
+        for files in run.ranks.values()
+    ]
+    return Table.of_rows(("run", "world_size", "rank", "reader", "files"), rows)

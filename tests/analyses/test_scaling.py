@@ -1,0 +1,155 @@
+"""Studies whose efficiencies follow from three numbers on paper."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from scaleprof.align import LEAVES, RunView
+from scaleprof.analyses import growth, overview, scaling
+from scaleprof.analyses.series import find_series
+from scaleprof.analyses.study import ScalingOptions, scaled
+from scaleprof.errors import OptionError
+from scaleprof.models.scaling import karp_flatt
+from tests.making import Made, make_view, regular_job
+
+MS = 1_000_000
+
+
+def weak(ranks: int, step_ms: int, *, compute_ms: int = 100, **info: object) -> RunView:
+    """16 samples a rank; 2 ms of idle, the rest of the step blocked."""
+    job = regular_job(ranks, step=step_ms * MS, compute=compute_ms * MS, blocked=(step_ms - compute_ms - 2) * MS, samples=16)
+    return make_view(job, name=f"weak-{ranks}", **info)
+
+
+STUDY = [weak(1, 102), weak(2, 120), weak(4, 160)]
+
+
+def test_efficiency_speedup_and_karp_flatt_follow_from_the_step_times() -> None:
+    [series], caveats = find_series(STUDY)
+    assert (series.kind, series.label, list(series.sizes), caveats) == ("weak", "weak", [1, 2, 4], [])
+    study = scaled(series, ScalingOptions())
+    assert [size.efficiency.value for size in study.sizes if size.efficiency] == pytest.approx([1, 102 / 120, 102 / 160], abs=1e-12)
+    last = study.sizes[-1]
+    assert last.speedup == pytest.approx(4 * 102 / 160)
+    assert last.karp_flatt == pytest.approx(karp_flatt(4 / 160, 4, 1 / 102, 1))
+    assert last.throughput.value == pytest.approx(16 * 4 / 0.160)
+    assert study.reference == 1
+
+
+def test_the_tree_times_sampling_is_the_measured_efficiency() -> None:
+    study = scaled(find_series(STUDY)[0][0], ScalingOptions())
+    for size in study.sizes:
+        assert size.efficiency is not None and size.compute_share is not None
+        assert size.compute_scalability is not None and size.sampling is not None
+        reference = study.sizes[0].compute_share
+        assert reference is not None
+        product = size.compute_scalability * size.compute_share / reference * size.sampling
+        assert product == pytest.approx(size.efficiency.value, rel=1e-12)
+
+
+def test_growth_adds_up_exactly_and_names_the_class() -> None:
+    result = growth.conclude(STUDY, ScalingOptions())
+    assert result is not None
+    table = result.tables["growth"]
+    # ms per sample and rank at 4 ranks against 1: (160 - 102) / 16, all of it exposed communication.
+    last = {name: column[-1] for name, column in table.columns.items()}
+    assert last["growth_ms"] == pytest.approx(58 / 16, rel=1e-12)
+    assert last["exposed_comm_growth_ms"] == pytest.approx(58 / 16, rel=1e-12)
+    assert sum(last[f"{leaf}_growth_ms"] for leaf in LEAVES) == pytest.approx(last["growth_ms"], rel=1e-12)
+    assert "exposed communication" in result.headline
+
+
+def test_a_strong_study_keeps_its_global_batch_and_may_share_one_rank_with_the_weak_one() -> None:
+    strong = [
+        make_view(regular_job(n, step=t * MS, compute=100 // n * MS, blocked=MS, samples=16 / n), name=f"strong-{n}")
+        for n, t in ((2, 60), (4, 40))
+    ]
+    found, caveats = find_series([*STUDY, *strong])
+    assert [(series.label, list(series.sizes)) for series in found] == [("strong", [1, 2, 4]), ("weak", [1, 2, 4])]
+    assert not caveats
+    efficiency = scaled(found[0], ScalingOptions()).sizes[-1].efficiency
+    assert efficiency is not None
+    assert efficiency.value == pytest.approx((16 / 40 / 4) / (16 / 102), rel=1e-12)
+
+
+def test_repeats_of_a_size_are_pooled_and_not_taken_as_sizes() -> None:
+    again = replace(weak(4, 170), info=replace(weak(4, 170).info, repeat=1))
+    [series], _ = find_series([*STUDY, again])
+    assert len(series.sizes[4]) == 2
+    efficiency = scaled(series, ScalingOptions()).sizes[-1].efficiency
+    assert efficiency is not None and efficiency.low is not None and efficiency.high is not None
+    assert efficiency.value == pytest.approx(102 / 165, rel=1e-12)
+    assert efficiency.low <= 102 / 170 + 1e-9 and efficiency.high >= 102 / 160 - 1e-9
+
+
+def starved(view: RunView, share: float) -> RunView:
+    tables = {rank: replace_column(table, "runq_ns", share) for rank, table in view.facts["steps"].items()}
+    return replace(view, facts={**view.facts, "steps": tables})
+
+
+def replace_column(table: object, name: str, share: float) -> object:
+    columns = dict(table.columns)  # type: ignore[attr-defined]
+    columns[name] = (np.asarray(columns["time_ns"]) * share).astype(np.int64)
+    return type(table)(columns)
+
+
+def test_a_size_without_cores_gets_no_verdict_and_the_result_says_why() -> None:
+    views = [STUDY[0], STUDY[1], starved(STUDY[2], 0.25)]
+    result = scaling.conclude(views, ScalingOptions())
+    assert result is not None
+    table = result.tables["scaling"]
+    assert table["efficiency"][2] is None
+    assert table["efficiency"][1] == pytest.approx(102 / 120)
+    assert "25.0 %" in table["note"][2]
+    assert any("no efficiency verdict" in caveat and "4 ranks" in caveat for caveat in result.caveats)
+    [metric] = [metric for metric in result.metrics if metric.id == "scaling.weak.efficiency"]
+    assert metric.value == pytest.approx(102 / 120)
+
+
+def test_a_starved_reference_gives_way_to_the_next_size_and_says_so() -> None:
+    result = scaling.conclude([starved(STUDY[0], 0.5), *STUDY[1:]], ScalingOptions())
+    assert result is not None
+    assert result.tables["scaling"]["efficiency"] == [None, 1.0, pytest.approx(120 / 160)]
+    assert any("2 ranks is the reference because 1 rank could not be judged" in caveat for caveat in result.caveats)
+
+
+def test_runs_that_do_not_scale_one_another_are_named_with_the_reason() -> None:
+    other = weak(4, 160, model="Other")
+    _, caveats = find_series([weak(1, 102, model="Net"), weak(2, 120, model="Net"), other])
+    assert caveats == ["run weak-4 (4 ranks) scales with no other run: it has another model or precision (Other, unknown) than the other runs"]
+    odd = make_view(regular_job(4, step=160 * MS, compute=MS, blocked=MS, samples=11), name="odd")
+    _, caveats = find_series([*STUDY[:2], odd])
+    assert caveats == ["run odd (4 ranks) scales with no other run: it has neither the global nor the local batch of another size"]
+
+
+def test_unknown_samples_are_said_and_not_guessed() -> None:
+    blind = make_view(regular_job(2, step=120 * MS, compute=MS, blocked=MS, samples=float("nan")), name="blind")
+    series, caveats = find_series([STUDY[0], blind])
+    assert not series
+    assert "run blind: samples per step are unknown" in caveats[0]
+
+
+def test_the_losses_sum_to_the_allocation() -> None:
+    result = overview.conclude(STUDY, ScalingOptions())
+    assert result is not None
+    losses = result.tables["losses"]
+    assert sum(losses["rank_equivalents"]) == pytest.approx(4, rel=1e-12)
+    assert losses["rank_equivalents"][0] == pytest.approx(4 * 100 / 160, rel=1e-12)
+    assert "63.7 % (weak scaling)" in result.headline or "63.8 % (weak scaling)" in result.headline
+
+
+def test_one_run_has_an_overview_and_no_scaling() -> None:
+    assert scaling.conclude([STUDY[2]], ScalingOptions()) is None
+    result = overview.conclude([STUDY[2]], ScalingOptions())
+    assert result is not None
+    assert result.headline.startswith("On 4 ranks 62.5 % of the step is compute; exposed communication takes 36.2 %")
+
+
+def test_nonsense_thresholds_are_refused() -> None:
+    with pytest.raises(OptionError, match=r"scaling\.target"):
+        ScalingOptions(target=1.5)
+
+
+def test_a_run_without_steps_is_survived() -> None:
+    assert overview.conclude([make_view([Made()])], ScalingOptions()) is not None

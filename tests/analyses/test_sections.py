@@ -1,0 +1,116 @@
+"""The sections of one run, each on a run small enough to know the answer."""
+
+import numpy as np
+import pytest
+
+from scaleprof.align import RunView
+from scaleprof.analyses import collectives, hardware, kernels, ranks, steps
+from scaleprof.trace import Kind
+from tests.making import HOST, STREAM_7, STREAM_20, WORKER, Event, Made, Step, make_view, regular_job, waits_of
+
+MS = 1_000_000
+
+
+def test_step_times_and_throughput_of_a_regular_job() -> None:
+    view = make_view(regular_job(4, step=100 * MS, compute=80 * MS, blocked=10 * MS, samples=8))
+    result = steps.conclude(view, None)
+    assert result is not None
+    metrics = {metric.id: metric for metric in result.metrics}
+    assert metrics["step.time_ms"].value == 100
+    assert metrics["step.throughput"].value == pytest.approx(4 * 8 / 0.1)
+    assert metrics["step.count"].value == 12
+    assert metrics["step.runq_share"].value == 0
+    assert not result.caveats
+
+
+def test_perturbed_steps_are_left_out_and_outliers_are_named() -> None:
+    times = [100] * 4 + [900] + [100] * 6
+    starts = np.cumsum([0, *times])
+    made = Made(
+        steps=[
+            Step(int(start), int(start) + time, samples=1, perturbed=place == 2)
+            for place, (start, time) in enumerate(zip(starts, times, strict=False))
+        ]
+    )
+    view = make_view([made])
+    assert steps.steady_steps(view).tolist() == [0, 1, 3, 4, 5, 6, 7, 8, 9, 10]
+    result = steps.conclude(view, None)
+    assert result is not None
+    assert any("1 outlier step (4)" in caveat for caveat in result.caveats)
+
+
+def test_a_machine_without_free_cores_is_called_so() -> None:
+    made = Made(steps=[Step(100 * n, 100 * n + 100, runq=30, samples=1) for n in range(8)])
+    result = steps.conclude(make_view([made]), None)
+    assert result is not None
+    assert any("30.0 % of its step for a core" in caveat for caveat in result.caveats)
+
+
+def slow_rank_two() -> RunView:
+    made = []
+    for rank in range(4):
+        blocked = 0 if rank == 2 else 20
+        made.append(Made(steps=[Step(100 * n, 100 * n + 100, blocked=blocked) for n in range(8)], waits=waits_of()))
+    return make_view(made)
+
+
+def test_the_rank_that_never_waits_is_the_busiest() -> None:
+    result = ranks.conclude(slow_rank_two(), None)
+    assert result is not None
+    assert result.headline == "Rank 2 is busy longest, 25.0 % above the median rank"
+    assert result.tables["ranks"]["against_median"].tolist() == pytest.approx([0, 0, 0.25, 0])
+    [chart] = result.charts
+    assert chart.layers[0].z is not None
+    assert chart.layers[0].z[2] == pytest.approx([0.25] * 8)
+
+
+def test_one_rank_has_no_picture_of_ranks() -> None:
+    assert ranks.conclude(make_view([Made(steps=[Step(0, 10)])]), None) is None
+
+
+def test_collectives_are_counted_per_step_and_rank_with_their_bytes() -> None:
+    made = Made(
+        events=[
+            Event(WORKER, Kind.COLLECTIVE, 100 * n + at, 20, "gloo:all_reduce", step=n) for n in range(8) for at in (10, 40)
+        ],
+        steps=[Step(100 * n, 100 * n + 100, blocked=0, input=0) for n in range(8)],
+    )
+    result = collectives.conclude(make_view([made, made]), None)
+    assert result is not None
+    values = {metric.id: metric.value for metric in result.metrics}
+    assert values["collectives.count"] == 2
+    assert values["collectives.bytes"] == 8192
+    assert result.tables["collectives"].rows() == [["all_reduce", 4096, "float32", "0", "", "gloo:all_reduce", 2.0, 2e-5, 4e-5]]
+
+
+def test_kernels_by_time_with_unknown_names_and_earlier_launches_apart() -> None:
+    made = Made(
+        events=[
+            Event(STREAM_7, Kind.COMPUTE, 0, 60, "gemm"),
+            Event(STREAM_7, Kind.COMPUTE, 60, 20, "odd_kernel"),
+            Event(STREAM_20, Kind.COLLECTIVE, 5, 20, "ncclDevKernel"),
+            Event(STREAM_7, Kind.COMPUTE, 90, 7, "gemm", step=-1),
+        ],
+        steps=[Step(0, 100)],
+    )
+    result = kernels.conclude(make_view([made]), None)
+    assert result is not None
+    assert result.tables["unclassified"]["name"] == ["odd_kernel"]
+    values = {metric.id: metric.value for metric in result.metrics}
+    assert values["kernels.unclassified_share"] == 0.2
+    assert (values["kernels.before_window_count"], values["kernels.before_window_ms"]) == (1, 7e-6)
+    assert [row[:4] for row in result.tables["kernels"].rows()][0] == ["gemm", "compute", 1, 6e-5]
+    assert any("1 device activity" in caveat for caveat in result.caveats)
+    assert any("matched no rule" in caveat for caveat in result.caveats)
+
+
+def test_counters_that_only_grow_become_rates() -> None:
+    made = Made(steps=[Step(0, 10)], counters={"cpu_user_s": [1.0, 1.5, 2.5], "rss_bytes": [10.0, 20.0, 30.0]})
+    view = make_view([made])
+    table = view.fact("hardware")[0]
+    # The samples of a made trace are 1 ns apart.
+    assert table["cpu_user_cores"][1:].tolist() == pytest.approx([0.5e9, 1.0e9])
+    result = hardware.conclude(view, None)
+    assert result is not None
+    assert result.tables["hardware"]["counter"] == ["cpu_user_cores", "rss_bytes"]
+    assert hardware.conclude(make_view([Made(events=[Event(HOST, Kind.OP, 0, 1)], steps=[Step(0, 10)])]), None) is None
