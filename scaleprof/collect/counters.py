@@ -1,0 +1,81 @@
+"""What adds up during one step: blocked, input, optimizer and backward time, cores waited for. Differences between two readings make a line."""
+
+import os
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+_SCHEDSTAT = "/proc/thread-self/schedstat"
+
+
+class RunQueue:
+    """How long the calling thread could run but had no core, from the kernel's schedstat; absent on other systems."""
+
+    def __init__(self) -> None:
+        try:
+            # Opened by the training thread: the file stands for the thread that opened it.
+            self._file: int | None = os.open(_SCHEDSTAT, os.O_RDONLY)
+        except OSError:
+            self._file = None
+
+    @property
+    def available(self) -> bool:
+        """Whether this system tells."""
+        return self._file is not None
+
+    def ns(self) -> int:
+        """Total so far, 0 where unknown."""
+        return int(os.pread(self._file, 64, 0).split()[1]) if self._file is not None else 0
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+@dataclass
+class StepCounters:
+    """Sums since the start of the recording; `line` takes the difference to the last boundary."""
+
+    runq: RunQueue
+    wait_ns: int = 0
+    waits: int = 0
+    input_ns: int = 0
+    optimizer_ns: int = 0
+    backward_ns: int = 0
+    runq_wait_ns: int = 0
+    """Cores waited for while blocked in communication or in an emulated sleep: no fault of the machine's."""
+    batch_samples: int = 0
+    _before: dict[str, int] = field(default_factory=dict)
+    _first: dict[str, int] = field(default_factory=dict)
+
+    def begin_step(self) -> None:
+        """Remember everything as it stands."""
+        self._before = self._now()
+        self._first = self._first or self._before
+
+    def begin_step_at_first(self) -> None:
+        """Go back to what the first step began with."""
+        self._before = self._first
+
+    def line(self) -> dict[str, Any]:
+        """What this step added, in the keys of a step line; absent where not recorded."""
+        line = {name: value - self._before[name] for name, value in self._now().items()}
+        if not self.runq.available:
+            del line["runq"], line["runq_wait"]
+        samples = line.pop("samples")
+        return line | ({"samples": samples} if samples else {})
+
+    def _now(self) -> dict[str, int]:
+        return {
+            "cpu": time.thread_time_ns(),
+            "runq": self.runq.ns(),
+            "runq_wait": self.runq_wait_ns,
+            "data": self.input_ns,
+            "bwd": self.backward_ns,
+            "opt": self.optimizer_ns,
+            "wait": self.wait_ns,
+            "n_wait": self.waits,
+            "samples": self.batch_samples,
+        }

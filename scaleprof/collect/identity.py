@@ -1,0 +1,96 @@
+"""Who this process is: rank, world size and run id, from the launcher's environment, else from the process group."""
+
+import hashlib
+import os
+import sys
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_RANKS = (
+    ("RANK", "WORLD_SIZE", "LOCAL_RANK"),  # torchrun
+    ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
+    ("PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID"),
+)
+_STORE_KEY = "run_id"
+_STORE_WAIT_S = 10
+
+
+@dataclass(frozen=True)
+class Identity:
+    """One process of a job."""
+
+    rank: int
+    world_size: int
+    local_rank: int | None = None
+
+
+def from_environment(environment: Mapping[str, str] = os.environ) -> Identity | None:
+    """What torchrun, SLURM or MPI say; None where no launcher said anything."""
+    for rank, size, local in _RANKS:
+        if rank in environment and size in environment:
+            here = environment.get(local)
+            return Identity(int(environment[rank]), int(environment[size]), int(here) if here else None)
+    return None
+
+
+def from_process_group() -> Identity | None:
+    """What the default process group says; None where there is none (yet)."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.distributed.is_available() or not torch.distributed.is_initialized():
+        return None
+    return Identity(torch.distributed.get_rank(), torch.distributed.get_world_size())
+
+
+def run_id_from_environment(environment: Mapping[str, str] = os.environ) -> str | None:
+    """An id that every rank of this job finds without asking: SCALEPROF_RUN_ID, torchrun's, SLURM's or MPI's."""
+    if environment.get("SCALEPROF_RUN_ID"):
+        return environment["SCALEPROF_RUN_ID"]
+    restarts = environment.get("TORCHELASTIC_RESTART_COUNT", "0")
+    restart = f".{restarts}" if restarts not in ("", "0") else ""
+    if environment.get("TORCHELASTIC_RUN_ID", "none") not in ("", "none"):
+        return environment["TORCHELASTIC_RUN_ID"] + restart
+    if "SLURM_JOB_ID" in environment:
+        return f"{environment['SLURM_JOB_ID']}.{environment.get('SLURM_STEP_ID', '0')}{restart}"
+    for name in ("OMPI_MCA_ess_base_jobid", "PMIX_NAMESPACE", "PMI_JOBID"):
+        if environment.get(name):
+            return environment[name]
+    return None
+
+
+def run_id_from_store(rank: int) -> str | None:
+    """An id that rank 0 puts into the job's store; None where the others do not find it in time, and no rank waits for ever."""
+    from datetime import timedelta
+
+    from torch._C._distributed_c10d import PrefixStore
+    from torch.distributed.distributed_c10d import _get_default_store
+
+    store = PrefixStore("scaleprof", _get_default_store())
+    if rank == 0:
+        made = new_run_id()
+        store.set(_STORE_KEY, made)
+        return made
+    store.wait([_STORE_KEY], timedelta(seconds=_STORE_WAIT_S))
+    return str(store.get(_STORE_KEY).decode())
+
+
+def new_run_id() -> str:
+    """An id for a job that has none."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}"
+
+
+def short(run_id: str) -> str:
+    """Eight letters that stand for a run id in a folder's name."""
+    return hashlib.sha256(run_id.encode()).hexdigest()[:8]
+
+
+def script_name() -> str:
+    """The name of the running script, for runs that were given none."""
+    main = sys.modules.get("__main__")
+    spec = getattr(main, "__spec__", None)
+    if spec is not None and spec.name not in ("__main__", None):
+        return str(spec.name).rpartition(".")[2].removesuffix(".__main__") or "run"
+    return Path(sys.argv[0]).stem if sys.argv and sys.argv[0] not in ("", "-c", "-") else "run"

@@ -1,0 +1,111 @@
+"""Profiler windows of our own: torch's profiler started and stopped between steps, with its own file for each window.
+
+Not `torch.profiler.profile`: its schedule steps inside the optimizer's span, and it cannot be restricted to annotations, which is what
+makes a window cheap enough to be always on. The functions behind it are private; where they are missing there are no windows.
+"""
+
+import gzip
+import json
+import re
+import shutil
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scaleprof.run import Level
+
+
+@dataclass(frozen=True)
+class OpenWindow:
+    """A window that records now."""
+
+    first_step: int
+    level: Level
+
+
+class Profiler:
+    """At most one window at a time, and none beside a profiler of the user's."""
+
+    def __init__(self) -> None:
+        self.window: OpenWindow | None = None
+        self.stop_ns = 0
+        self.export_ns = 0
+
+    @staticmethod
+    def available() -> bool:
+        """Whether this torch has the functions that windows need."""
+        import torch
+
+        names = ("_prepare_profiler", "_enable_profiler", "_disable_profiler", "_profiler_enabled")
+        return all(hasattr(torch._C._autograd, name) for name in names)
+
+    @staticmethod
+    def others_active() -> bool:
+        """Whether a profiler runs already; starting a second one loses both."""
+        import torch
+
+        return bool(torch._C._autograd._profiler_enabled())
+
+    def start(self, first_step: int, level: Level) -> None:
+        """Open a window: of annotations and communication, or at level `full` of every operator with its shapes."""
+        import torch
+        from torch._C._profiler import ProfilerConfig, ProfilerState, RecordScope, _ExperimentalConfig
+        from torch.profiler import ProfilerActivity
+
+        config = ProfilerConfig(ProfilerState.KINETO, True, False, False, False, False, _ExperimentalConfig())
+        activities = {ProfilerActivity.CPU} | ({ProfilerActivity.CUDA} if torch.cuda.is_available() else set())
+        scopes = set() if level == "full" else {RecordScope.USER_SCOPE}
+        torch._C._autograd._prepare_profiler(config, activities)
+        enable: Any = torch._C._autograd._enable_profiler  # its stub lacks the scopes
+        enable(config, activities, scopes)
+        self.window = OpenWindow(first_step, level)
+
+    def stop(self) -> Any | None:
+        """Close the window; its result, or None where somebody else has stopped it. Saving a lost result would crash the process."""
+        import torch
+
+        if self.window is None:
+            return None
+        self.window = None
+        if not self.others_active():
+            return None
+        start = time.perf_counter_ns()
+        result = torch._C._autograd._disable_profiler()
+        self.stop_ns += time.perf_counter_ns() - start
+        return result
+
+    def export(self, result: Any, path: Path, *, redact: bool) -> None:
+        """Write a window's result as gzipped JSON, at once or not at all."""
+        start = time.perf_counter_ns()
+        plain = path.with_name(f".{path.name}.plain")
+        packed = path.with_name(f".{path.name}.tmp")
+        try:
+            result.save(str(plain))
+            if redact:
+                _redact_file(plain)
+            with plain.open("rb") as source, gzip.open(packed, "wb", compresslevel=4) as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+            packed.replace(path)
+        finally:
+            for left in (plain, packed):
+                with suppress(FileNotFoundError):
+                    left.unlink()
+        self.export_ns += time.perf_counter_ns() - start
+
+
+_PERSONAL_LINE = re.compile(r'^(\s*"(?:host_name|traceName|username|user)"\s*:\s*)"[^"]*"', re.MULTILINE)
+_PATH = re.compile(r'(?<![\w.])(?:/[\w.+@-]+){2,}|(?<!\w)[A-Z]:\\\\[^"\s]+')
+
+
+def redacted(text: str) -> str:
+    """The text with paths of files replaced."""
+    return _PATH.sub("<path>", text)
+
+
+def _redact_file(path: Path) -> None:
+    text = path.read_text(errors="replace")
+    text = _PERSONAL_LINE.sub(r'\1"<redacted>"', text)
+    json.loads(text)  # a window that redaction broke must not be kept
+    path.write_text(redacted(text))

@@ -1,0 +1,83 @@
+"""What a user can say about a recording, checked when said."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from scaleprof.errors import OptionError
+from scaleprof.run import LEVELS, Level
+
+
+@dataclass(frozen=True)
+class Windows:
+    """When the profiler records every operator, at level `full`; at level `timeline` only `skip` matters."""
+
+    skip: int = 5
+    """Steps before the first window: warm-up, compilation."""
+    steps: int = 3
+    """Steps in a window."""
+    every: int | None = None
+    """Steps from the start of one window to the start of the next; None for one after the other."""
+    count: int = 1
+    """How many windows."""
+
+    def __post_init__(self) -> None:
+        if self.skip < 0 or self.steps < 1 or self.count < 0:
+            raise OptionError("Windows takes skip and count from 0 and steps from 1")
+        if self.every is not None and self.every <= self.steps:
+            raise OptionError(
+                f"Windows(every={self.every}) must be more than steps={self.steps}: a window needs a step between"
+            )
+
+    def opens_at(self, step: int) -> bool:
+        """Whether a window of operators begins with this step."""
+        period = self.every or self.steps + 1
+        number, offset = divmod(step - self.skip, period)
+        return step >= self.skip and offset == 0 and number < self.count
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to record."""
+
+    folder: str = "traces/"
+    level: Level = "timeline"
+    name: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    windows: Windows = Windows()
+    strategy: str | None = None
+    samples_per_step: float | None = None
+    """Samples that this rank takes in one step."""
+    flops_per_step: float | None = None
+    sample_hz: float = 2.0
+    """Hardware samples a second; 0 for none."""
+    redact: bool = False
+    """Replace host, user and path names in everything that is written."""
+    enabled: bool = True
+
+    def __post_init__(self) -> None:
+        if self.level not in LEVELS:
+            raise OptionError(f"level must be one of {', '.join(LEVELS)}, not {self.level!r}")
+        if not 0 <= self.sample_hz <= 100:
+            raise OptionError(f"sample_hz must lie in 0..100, not {self.sample_hz}")
+        for name in ("samples_per_step", "flops_per_step"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise OptionError(f"{name} must be more than 0, not {value}")
+
+
+def with_environment(options: Options, environment: Mapping[str, str] = os.environ) -> Options:
+    """The options with what SCALEPROF, SCALEPROF_DIR and SCALEPROF_NAME say; a level nobody knows is an OptionError."""
+    word = environment.get("SCALEPROF", "").strip().lower()
+    if word in ("0", "off", "false"):
+        return replace(options, enabled=False)
+    if word and word not in ("1", "on", "true"):
+        level = next((level for level in LEVELS if level == word), None)
+        if level is None:
+            raise OptionError(f"SCALEPROF must be 0 or one of {', '.join(LEVELS)}, not {word!r}")
+        options = replace(options, level=level)
+    return replace(
+        options,
+        folder=environment.get("SCALEPROF_DIR") or options.folder,
+        name=environment.get("SCALEPROF_NAME") or options.name,
+    )

@@ -1,0 +1,186 @@
+"""`scaleprof.profile`: a decorator and a context manager, and what a training script can call inside it."""
+
+import atexit
+import functools
+import inspect
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from scaleprof.collect.guard import Guard
+from scaleprof.collect.options import Options, Windows, with_environment
+from scaleprof.collect.session import Session
+from scaleprof.run import Emulated, Level
+
+log = logging.getLogger("scaleprof")
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Batch = TypeVar("Batch")
+
+EMULATED_SPAN = "scaleprof::emulated_compute"
+
+
+class _Process:
+    """The one recording that a process can have at a time, and how many it had."""
+
+    current: Session | None = None
+    recorded = 0
+    lock = threading.Lock()
+
+
+def _current() -> Session | None:
+    session = _Process.current
+    return session if session is not None and session.active and session.pid == os.getpid() else None
+
+
+class profile:  # noqa: N801  a decorator reads as a verb
+    """Record a training function, or a `with` block, into a run directory below `folder`.
+
+    Used as a decorator every call records a run; inside another recording it becomes a part of that one. Works on functions, methods,
+    generators and coroutines. The training's own result and exceptions pass through untouched; what fails in the recorder becomes a warning.
+    Options: see `Options`; SCALEPROF, SCALEPROF_DIR, SCALEPROF_NAME and SCALEPROF_RUN_ID in the environment override them.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str] = "traces/",
+        *,
+        level: Level = "timeline",
+        name: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        windows: Windows | None = None,
+        strategy: str | None = None,
+        samples_per_step: float | None = None,
+        flops_per_step: float | None = None,
+        sample_hz: float = 2.0,
+        redact: bool = False,
+    ) -> None:
+        self.options = Options(
+            folder=os.fspath(folder),
+            level=level,
+            name=name,
+            tags=dict(tags or {}),
+            windows=windows or Windows(),
+            strategy=strategy,
+            samples_per_step=samples_per_step,
+            flops_per_step=flops_per_step,
+            sample_hz=sample_hz,
+            redact=redact,
+        )
+        self._own: Session | None = None
+
+    # ---- decorator
+
+    def __call__(self, function: Function) -> Function:
+        """The function, recorded at every call."""
+        if inspect.isasyncgenfunction(function):
+
+            async def recorded(*arguments: Any, **keywords: Any) -> Any:
+                with self._again():
+                    async for item in function(*arguments, **keywords):
+                        yield item
+
+        elif inspect.iscoroutinefunction(function):
+
+            async def recorded(*arguments: Any, **keywords: Any) -> Any:
+                with self._again():
+                    return await function(*arguments, **keywords)
+
+        elif inspect.isgeneratorfunction(function):
+
+            def recorded(*arguments: Any, **keywords: Any) -> Any:
+                with self._again():
+                    return (yield from function(*arguments, **keywords))
+
+        else:
+
+            def recorded(*arguments: Any, **keywords: Any) -> Any:
+                with self._again():
+                    return function(*arguments, **keywords)
+
+        return functools.update_wrapper(recorded, function)  # type: ignore[return-value]
+
+    def _again(self) -> "profile":
+        """A recording of its own for each call."""
+        fresh = object.__new__(type(self))
+        fresh.options, fresh._own = self.options, None
+        return fresh
+
+    # ---- context manager
+
+    def __enter__(self) -> "profile":
+        options = with_environment(self.options)
+        if not options.enabled:
+            return self
+        guard = Guard()
+        with guard.on("nothing is recorded"), _Process.lock:
+            if _current() is None:  # inside another recording: part of it
+                _Process.recorded += 1
+                self._own = _Process.current = Session(options, _Process.recorded, guard)
+        if self._own is not None:
+            self._own.start()
+            atexit.register(self._own.finish, None)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        session, self._own = self._own, None
+        if session is None:
+            return
+        session.finish(error)
+        atexit.unregister(session.finish)
+        if _Process.current is session:
+            _Process.current = None
+
+    # ---- inside
+
+    def step(self, samples: float | None = None) -> None:
+        """A step ends here; the first call switches the automatic boundaries off. `samples`: taken by this rank in it."""
+        step(samples)
+
+    def steps(self, loader: Iterable[Batch]) -> Iterator[Batch]:
+        """The loader's batches, one step each, the time spent waiting for them measured."""
+        session = _current()
+        if session is None:
+            yield from loader
+            return
+        session.manual = True
+        for batch in session.inputs.timed(loader):
+            yield batch
+            session.mark_step(None)
+
+    @contextmanager
+    def region(self, name: str) -> Iterator[None]:
+        """A named part of the training, such as an evaluation: a span in the trace."""
+        import torch
+
+        with torch.profiler.record_function(f"scaleprof::region {name}"):
+            yield
+
+    def emulated(self, *, compute_ms_per_step: float | None = None, link: str = "") -> None:
+        """Say that compute is emulated (`emulated_sleep`): every report then says so, and knows the true time."""
+        session = _current()
+        if session is not None:
+            session.emulated = Emulated(compute_ms_per_step=compute_ms_per_step, link=link)
+
+
+def step(samples: float | None = None) -> None:
+    """A step of the running recording ends here; without one nothing happens."""
+    session = _current()
+    if session is not None:
+        session.mark_step(samples)
+
+
+def emulated_sleep(seconds: float) -> None:
+    """Sleep in place of compute: a span of its own in the trace, and no blame for the machine where the sleeper woke late."""
+    import torch
+
+    session = _current()
+    before = session.runq_ns() if session is not None else 0
+    with torch.profiler.record_function(EMULATED_SPAN):
+        time.sleep(seconds)
+    if session is not None:
+        session.excuse_runq(session.runq_ns() - before)
