@@ -6,6 +6,7 @@ makes a window cheap enough to be always on. The functions behind it are private
 
 import gzip
 import json
+import os
 import re
 import shutil
 import time
@@ -50,6 +51,8 @@ class Profiler:
 
     def start(self, first_step: int, level: Level) -> None:
         """Open a window: of annotations and communication, or at level `full` of every operator with its shapes."""
+        # Kineto announces every start and stop on the terminal; ours are nobody's concern. Whoever sets the level keeps it.
+        os.environ.setdefault("KINETO_LOG_LEVEL", "6")
         import torch
         from torch._C._profiler import ProfilerConfig, ProfilerState, RecordScope, _ExperimentalConfig
         from torch.profiler import ProfilerActivity

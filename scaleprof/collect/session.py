@@ -58,6 +58,8 @@ class Session:
         self.step_number = 0
         self.active = False
         self.emulated: Emulated | None = None
+        self.overslept_ns = 0
+        """By how much emulated compute has lasted longer than asked for, so far."""
         self._number = number
         self._folder = RankFolder()
         self._patches = Patches()

@@ -8,8 +8,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from contextlib import aclosing, contextmanager
+from typing import Any, TypeVar, cast
 
 from scaleprof.collect.guard import Guard
 from scaleprof.collect.options import Options, Windows, with_environment
@@ -77,32 +77,8 @@ class profile:  # noqa: N801  a decorator reads as a verb
 
     def __call__(self, function: Function) -> Function:
         """The function, recorded at every call."""
-        if inspect.isasyncgenfunction(function):
-
-            async def recorded(*arguments: Any, **keywords: Any) -> Any:
-                with self._again():
-                    async for item in function(*arguments, **keywords):
-                        yield item
-
-        elif inspect.iscoroutinefunction(function):
-
-            async def recorded(*arguments: Any, **keywords: Any) -> Any:
-                with self._again():
-                    return await function(*arguments, **keywords)
-
-        elif inspect.isgeneratorfunction(function):
-
-            def recorded(*arguments: Any, **keywords: Any) -> Any:
-                with self._again():
-                    return (yield from function(*arguments, **keywords))
-
-        else:
-
-            def recorded(*arguments: Any, **keywords: Any) -> Any:
-                with self._again():
-                    return function(*arguments, **keywords)
-
-        return functools.update_wrapper(recorded, function)  # type: ignore[return-value]
+        wrapper = functools.update_wrapper(_recorded(function, self._again), function)
+        return cast(Function, wrapper)
 
     def _again(self) -> "profile":
         """A recording of its own for each call."""
@@ -113,12 +89,10 @@ class profile:  # noqa: N801  a decorator reads as a verb
     # ---- context manager
 
     def __enter__(self) -> "profile":
-        options = with_environment(self.options)
-        if not options.enabled:
-            return self
         guard = Guard()
         with guard.on("nothing is recorded"), _Process.lock:
-            if _current() is None:  # inside another recording: part of it
+            options = with_environment(self.options)
+            if options.enabled and _current() is None:  # inside another recording: part of it
                 _Process.recorded += 1
                 self._own = _Process.current = Session(options, _Process.recorded, guard)
         if self._own is not None:
@@ -167,6 +141,39 @@ class profile:  # noqa: N801  a decorator reads as a verb
             session.emulated = Emulated(compute_ms_per_step=compute_ms_per_step, link=link)
 
 
+def _recorded(function: Callable[..., Any], recording: Callable[[], profile]) -> Callable[..., Any]:
+    """A function of the same kind that opens a recording for each call, and closes it however the call ends."""
+    if inspect.isasyncgenfunction(function):
+
+        async def items_later(*arguments: Any, **keywords: Any) -> Any:
+            with recording():
+                async with aclosing(function(*arguments, **keywords)) as items:
+                    async for item in items:
+                        yield item
+
+        return items_later
+    if inspect.iscoroutinefunction(function):
+
+        async def later(*arguments: Any, **keywords: Any) -> Any:
+            with recording():
+                return await function(*arguments, **keywords)
+
+        return later
+    if inspect.isgeneratorfunction(function):
+
+        def items(*arguments: Any, **keywords: Any) -> Any:
+            with recording():
+                return (yield from function(*arguments, **keywords))
+
+        return items
+
+    def at_once(*arguments: Any, **keywords: Any) -> Any:
+        with recording():
+            return function(*arguments, **keywords)
+
+    return at_once
+
+
 def step(samples: float | None = None) -> None:
     """A step of the running recording ends here; without one nothing happens."""
     session = _current()
@@ -175,12 +182,20 @@ def step(samples: float | None = None) -> None:
 
 
 def emulated_sleep(seconds: float) -> None:
-    """Sleep in place of compute: a span of its own in the trace, and no blame for the machine where the sleeper woke late."""
+    """Sleep in place of compute: a span of its own in the trace, and no blame for the machine where the sleeper woke late.
+
+    Inside a recording, what one sleep lasts too long is taken off the next ones, so that their sum is the time asked for, as on a device that
+    keeps its own pace.
+    """
     import torch
 
     session = _current()
-    before = session.runq_ns() if session is not None else 0
-    with torch.profiler.record_function(EMULATED_SPAN):
+    if session is None:
         time.sleep(seconds)
-    if session is not None:
-        session.excuse_runq(session.runq_ns() - before)
+        return
+    runq_ns, start_ns = session.runq_ns(), time.perf_counter_ns()
+    asked_ns = int(seconds * 1e9)
+    with torch.profiler.record_function(EMULATED_SPAN):
+        time.sleep(max(0, asked_ns - session.overslept_ns) / 1e9)
+    session.overslept_ns += time.perf_counter_ns() - start_ns - asked_ns
+    session.excuse_runq(session.runq_ns() - runq_ns)

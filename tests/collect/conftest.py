@@ -1,0 +1,41 @@
+import pytest
+
+torch = pytest.importorskip("torch")
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_installed(monkeypatch: pytest.MonkeyPatch) -> object:
+    """Every test leaves torch as it found it."""
+    for name in (
+        "RANK",
+        "WORLD_SIZE",
+        "LOCAL_RANK",
+        "SCALEPROF",
+        "SCALEPROF_DIR",
+        "SCALEPROF_NAME",
+        "SCALEPROF_RUN_ID",
+        "SCALEPROF_SERIES",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    import torch.optim.optimizer as optimizers
+    from torch.distributed import _functional_collectives as functional
+    from torch.utils.data.dataloader import _BaseDataLoaderIter
+
+    from scaleprof.collect import recording
+
+    def touched() -> list[object]:
+        return [
+            torch.autograd.backward,
+            torch.autograd.profiler.profile.__dict__["_prepare_trace"],
+            torch.distributed.destroy_process_group,
+            torch._C._distributed_c10d.Work.__dict__["wait"],
+            functional.wait_tensor,
+            _BaseDataLoaderIter.__dict__["__next__"],
+            list(optimizers._global_optimizer_post_hooks),
+            list(optimizers._global_optimizer_pre_hooks),
+        ]
+
+    before = touched()
+    yield
+    assert touched() == before
+    assert recording._Process.current is None
