@@ -265,8 +265,6 @@ def _chips(views: Sequence[RunView]) -> list[Chip]:
         chips.append(Chip("compute emulated, communication real", True))
     if any(view.info.synthetic for view in views):
         chips.append(Chip("synthetic data", False))
-    if any(clock.offset_ns is None for view in views for clock in view.clocks.values()):
-        chips.append(Chip("clocks between hosts unknown", False, "no number here compares times of different hosts"))
     return chips
 
 

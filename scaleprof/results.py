@@ -119,6 +119,8 @@ class Chart:
     layers: tuple[Layer, ...]
     how: str = ""
     """How this is computed: definition, formula, source."""
+    z: Axis | None = None
+    """Heatmaps: what the colour stands for, and its unit."""
 
 
 @dataclass(frozen=True)
@@ -399,4 +401,5 @@ def _result_from_dict(content: Mapping[str, Any]) -> Result:
 
 def _chart_from_dict(content: Mapping[str, Any]) -> Chart:
     layers = tuple(Layer(**layer) for layer in content["layers"])
-    return Chart(**{**content, "x": Axis(**content["x"]), "y": Axis(**content["y"]), "layers": layers})
+    axes = {name: Axis(**content[name]) if content.get(name) else None for name in ("x", "y", "z")}
+    return Chart(**{**content, **axes, "layers": layers})

@@ -18,7 +18,8 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from scaleprof.clock import ClockAnchor
 from scaleprof.errors import BrokenFile
@@ -242,6 +243,29 @@ def _from_dict(kind: type[Record], content: dict[str, Any], path: Path) -> Recor
         record = kind(**values)
     except (TypeError, KeyError, AttributeError) as error:
         raise BrokenFile(path, f"does not hold what a {kind.__name__} needs ({error})") from error
-    if not isinstance(record.world_size, int) or record.world_size < 1:
+    for f in dataclasses.fields(kind):
+        if not _fits(getattr(record, f.name), f.type):
+            raise BrokenFile(path, f"says {f.name} {getattr(record, f.name)!r}, which is no {_spoken(f.type)}")
+    if record.world_size < 1:
         raise BrokenFile(path, f"says world_size {record.world_size!r}, which must be a whole number from 1")
     return record
+
+
+def _fits(value: object, kind: Any) -> bool:
+    """Whether a value read from JSON is what its field says: the analyses trust the types."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return any(_fits(value, part) for part in parts)
+    if origin is Literal:
+        return value in parts
+    if origin is dict:
+        return isinstance(value, dict) and all(_fits(content, parts[1]) for content in value.values())
+    if kind is Any:
+        return True
+    if kind in (int, float):
+        return isinstance(value, (int, kind)) and not isinstance(value, bool)
+    return isinstance(value, origin or kind)
+
+
+def _spoken(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) else str(kind).removesuffix(" | None")

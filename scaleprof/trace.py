@@ -223,14 +223,8 @@ def _check(trace: Trace) -> None:
         assert column.dtype == np.int64, "times and bytes are int64"
     assert (steps.end_ns >= steps.start_ns).all(), "a step must not end before it starts"
     assert (steps.start_ns[1:] >= steps.end_ns[:-1]).all(), "steps must not overlap"
-    comm = trace.comm
-    assert (
-        len(comm.row)
-        == len(comm.op)
-        == len(comm.bytes)
-        == len(comm.dtype)
-        == len(comm.group)
-        == len(comm.seq)
-        == len(comm.peer)
-    )
-    assert len(trace.copies.row) == len(trace.copies.direction) == len(trace.copies.bytes)
+    comm, copies = trace.comm, trace.copies
+    columns_of_comm = (comm.row, comm.issued_ns, comm.op, comm.bytes, comm.dtype, comm.group, comm.seq, comm.peer)
+    assert len({len(column) for column in columns_of_comm}) == 1, "comm columns of different lengths"
+    assert len({len(column) for column in (copies.row, copies.direction, copies.pageable, copies.bytes)}) == 1
+    assert len(comm.row) == 0 or comm.row.max() < len(events), "comm refers to rows of events"

@@ -143,7 +143,9 @@ def regular_job(ranks: int, *, step: int, compute: int, blocked: int, samples: f
         made.append(
             Made(
                 events=[Event(HOST, Kind.COMPUTE, start, compute, step=place) for place, start in enumerate(starts)],
-                steps=[Step(start, start + step, blocked=blocked, input=0, runq=0, samples=samples) for start in starts],
+                steps=[
+                    Step(start, start + step, blocked=blocked, input=0, runq=0, samples=samples) for start in starts
+                ],
                 waits=waits_of(*((start + compute, start + compute + blocked) for start in starts)),
             )
         )

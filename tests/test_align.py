@@ -26,7 +26,16 @@ def test_no_rank_with_steps_gives_empty_tables_of_the_same_form() -> None:
 
 
 def test_leaves_that_do_not_add_up_are_refused() -> None:
-    columns = ("step", "window_ns", "compute_ns", "exposed_comm_ns", "exposed_memory_ns", "idle_ns", "comm_ns", "overlapped_ns")
+    columns = (
+        "step",
+        "window_ns",
+        "compute_ns",
+        "exposed_comm_ns",
+        "exposed_memory_ns",
+        "idle_ns",
+        "comm_ns",
+        "overlapped_ns",
+    )
     table = Table({name: np.array([1]) for name in (*columns, "compute_sum_ns", "method")})
     with pytest.raises(AssertionError, match="add up"):
         align(RunInfo("r", 1), {0: RankFacts(RankInfo(0, 1), {"account": table})})

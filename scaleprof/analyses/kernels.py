@@ -73,10 +73,6 @@ def conclude(view: RunView, options: None) -> Result | None:
             Metric("kernels.before_window_count", "Activities launched before the recording", before_count),
             Metric("kernels.before_window_ms", "Their time", before_ns / 1e6, "ms"),
         ]
-        caveats.append(
-            f"{many(before_count, 'device activity').replace('activitys', 'activities')} ({before_ns / 1e6:.3g} ms) launched before the recording "
-            "began: listed in the table, part of no step"
-        )
     if unknown:
         share = f" ({percent(unknown_ns / total)} of the time)" if total else ""
         caveats.append(

@@ -1,0 +1,36 @@
+"""Reads what was recorded: `find_runs` says what lies below a path, `read_rank` makes one rank's files a Trace.
+
+`READERS` is the list of what can be read; a reader is one line in it.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from scaleprof.errors import InputError
+from scaleprof.readers.base import Reader
+from scaleprof.readers.facts import facts_of
+from scaleprof.readers.find import find_in
+from scaleprof.readers.foreign import read_foreign
+from scaleprof.readers.recorded import read_recorded
+from scaleprof.run import RankFiles, Run
+from scaleprof.trace import Trace
+
+__all__ = ["READERS", "Reader", "find_runs", "read_rank"]
+
+READERS: tuple[Reader, ...] = (
+    Reader("recorded", "a rank's folder in a run directory of this project", read_recorded),
+    Reader("kineto", "trace files of torch.profiler (Kineto), .json or .json.gz", read_foreign, facts_of),
+)
+
+
+def find_runs(paths: Sequence[Path], run_globs: Sequence[tuple[str, str]] = ()) -> list[Run]:
+    """Every run below the given folders and files. `run_globs` are pairs (name, glob): the foreign files that match form that run."""
+    return find_in(paths, run_globs, READERS)
+
+
+def read_rank(files: RankFiles) -> Trace:
+    """One rank's Trace."""
+    for reader in READERS:
+        if reader.name == files.reader:
+            return reader.read(files)
+    raise InputError(f"rank {files.rank}: there is no reader called {files.reader!r}")

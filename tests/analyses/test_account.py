@@ -1,5 +1,7 @@
 """Traces small enough to add up on paper; every number below was."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -145,15 +147,20 @@ def test_a_blocked_stretch_without_a_known_transfer_is_kept() -> None:
 
 @pytest.mark.parametrize("lanes", [(STREAM_7, STREAM_20), (HOST, WORKER)])
 @given(data=st.data())
-def test_the_parts_always_add_up_and_segments_cover_exactly_the_exposed_time(lanes: tuple[int, int], data: st.DataObject) -> None:
+def test_the_parts_always_add_up_and_segments_cover_exactly_the_exposed_time(
+    lanes: tuple[int, int], data: st.DataObject
+) -> None:
     kinds = [Kind.COMPUTE, Kind.COLLECTIVE, Kind.COPY, Kind.OP, Kind.WAIT, Kind.OTHER]
     drawn = data.draw(
-        st.lists(st.tuples(st.sampled_from(lanes), st.sampled_from(kinds), st.integers(0, 90), st.integers(0, 40)), min_size=1)
+        st.lists(
+            st.tuples(st.sampled_from(lanes), st.sampled_from(kinds), st.integers(0, 90), st.integers(0, 40)),
+            min_size=1,
+        )
     )
     edges = sorted(data.draw(st.sets(st.integers(0, 110), min_size=2, max_size=5)))
     made = Made(
         events=[Event(*event) for event in drawn],
-        steps=[Step(start, end, blocked=0, input=0) for start, end in zip(edges[:-1], edges[1:], strict=True)],
+        steps=[Step(start, end, blocked=0, input=0) for start, end in itertools.pairwise(edges)],
         waits=waits_of((3, 9), (40, 44)),
     )
     trace = make_trace(made)

@@ -18,7 +18,9 @@ MS = 1_000_000
 
 def weak(ranks: int, step_ms: int, *, compute_ms: int = 100, **info: object) -> RunView:
     """16 samples a rank; 2 ms of idle, the rest of the step blocked."""
-    job = regular_job(ranks, step=step_ms * MS, compute=compute_ms * MS, blocked=(step_ms - compute_ms - 2) * MS, samples=16)
+    job = regular_job(
+        ranks, step=step_ms * MS, compute=compute_ms * MS, blocked=(step_ms - compute_ms - 2) * MS, samples=16
+    )
     return make_view(job, name=f"weak-{ranks}", **info)
 
 
@@ -29,7 +31,9 @@ def test_efficiency_speedup_and_karp_flatt_follow_from_the_step_times() -> None:
     [series], caveats = find_series(STUDY)
     assert (series.kind, series.label, list(series.sizes), caveats) == ("weak", "weak", [1, 2, 4], [])
     study = scaled(series, ScalingOptions())
-    assert [size.efficiency.value for size in study.sizes if size.efficiency] == pytest.approx([1, 102 / 120, 102 / 160], abs=1e-12)
+    assert [size.efficiency.value for size in study.sizes if size.efficiency] == pytest.approx(
+        [1, 102 / 120, 102 / 160], abs=1e-12
+    )
     last = study.sizes[-1]
     assert last.speedup == pytest.approx(4 * 102 / 160)
     assert last.karp_flatt == pytest.approx(karp_flatt(4 / 160, 4, 1 / 102, 1))
@@ -117,10 +121,14 @@ def test_a_starved_reference_gives_way_to_the_next_size_and_says_so() -> None:
 def test_runs_that_do_not_scale_one_another_are_named_with_the_reason() -> None:
     other = weak(4, 160, model="Other")
     _, caveats = find_series([weak(1, 102, model="Net"), weak(2, 120, model="Net"), other])
-    assert caveats == ["run weak-4 (4 ranks) scales with no other run: it has another model or precision (Other, unknown) than the other runs"]
+    assert caveats == [
+        "run weak-4 (4 ranks) scales with no other run: it has another model or precision (Other, unknown) than the other runs"
+    ]
     odd = make_view(regular_job(4, step=160 * MS, compute=MS, blocked=MS, samples=11), name="odd")
     _, caveats = find_series([*STUDY[:2], odd])
-    assert caveats == ["run odd (4 ranks) scales with no other run: it has neither the global nor the local batch of another size"]
+    assert caveats == [
+        "run odd (4 ranks) scales with no other run: it has neither the global nor the local batch of another size"
+    ]
 
 
 def test_unknown_samples_are_said_and_not_guessed() -> None:

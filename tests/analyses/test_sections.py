@@ -71,7 +71,9 @@ def test_one_rank_has_no_picture_of_ranks() -> None:
 def test_collectives_are_counted_per_step_and_rank_with_their_bytes() -> None:
     made = Made(
         events=[
-            Event(WORKER, Kind.COLLECTIVE, 100 * n + at, 20, "gloo:all_reduce", step=n) for n in range(8) for at in (10, 40)
+            Event(WORKER, Kind.COLLECTIVE, 100 * n + at, 20, "gloo:all_reduce", step=n)
+            for n in range(8)
+            for at in (10, 40)
         ],
         steps=[Step(100 * n, 100 * n + 100, blocked=0, input=0) for n in range(8)],
     )
@@ -80,7 +82,9 @@ def test_collectives_are_counted_per_step_and_rank_with_their_bytes() -> None:
     values = {metric.id: metric.value for metric in result.metrics}
     assert values["collectives.count"] == 2
     assert values["collectives.bytes"] == 8192
-    assert result.tables["collectives"].rows() == [["all_reduce", 4096, "float32", "0", "", "gloo:all_reduce", 2.0, 2e-5, 4e-5]]
+    assert result.tables["collectives"].rows() == [
+        ["all_reduce", 4096, "float32", "0", "", "gloo:all_reduce", 2.0, 2e-5, 4e-5]
+    ]
 
 
 def test_kernels_by_time_with_unknown_names_and_earlier_launches_apart() -> None:
@@ -99,8 +103,7 @@ def test_kernels_by_time_with_unknown_names_and_earlier_launches_apart() -> None
     values = {metric.id: metric.value for metric in result.metrics}
     assert values["kernels.unclassified_share"] == 0.2
     assert (values["kernels.before_window_count"], values["kernels.before_window_ms"]) == (1, 7e-6)
-    assert [row[:4] for row in result.tables["kernels"].rows()][0] == ["gemm", "compute", 1, 6e-5]
-    assert any("1 device activity" in caveat for caveat in result.caveats)
+    assert next(row[:4] for row in result.tables["kernels"].rows()) == ["gemm", "compute", 1, 6e-5]
     assert any("matched no rule" in caveat for caveat in result.caveats)
 
 

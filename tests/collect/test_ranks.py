@@ -109,3 +109,20 @@ def test_ranks_that_do_not_communicate_are_tasks(tmp_path: Path) -> None:
     for number, rank in enumerate(run_job("tasks", tmp_path)):
         info = read_rank_info(rank / "rank.json")
         assert (info.rank, info.strategy) == (number, "tasks")
+
+
+def test_a_killed_job_leaves_every_step_it_had_finished(tmp_path: Path) -> None:
+    script = (
+        "import os, signal, scaleprof\n"
+        "from tests.collect.training import loop\n"
+        f"with scaleprof.profile({str(tmp_path)!r}, sample_hz=0):\n"
+        "    loop(9)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, timeout=60, check=False)
+    assert done.returncode == -9
+    [rank] = tmp_path.glob("*/rank-*")
+    assert len(lines(rank / "steps.jsonl")) == 9
+    info = read_rank_info(rank / "rank.json")
+    assert not info.finished
+    assert info.model == "Sequential"

@@ -1,5 +1,6 @@
 """Every way to step an optimizer that training scripts use, and how many training steps it makes."""
 
+import itertools
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -180,7 +181,7 @@ def test_steps_do_not_overlap_and_leave_a_gap_for_the_recorder(tmp_path: Path) -
         plain(torch.optim.SGD)(8)
     steps = steps_of(tmp_path)
     assert [step["i"] for step in steps] == list(range(8))
-    assert all(a["t1"] < b["t0"] for a, b in zip(steps, steps[1:], strict=False))
+    assert all(a["t1"] < b["t0"] for a, b in itertools.pairwise(steps))
     assert all(step["t0"] < step["t1"] for step in steps)
 
 

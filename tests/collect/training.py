@@ -45,9 +45,9 @@ def lines(path: Path) -> list[dict[str, Any]]:
     """A stream's lines; none where it does not exist."""
     if not path.exists():
         return []
-    opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
-    with opened as file:
-        return [json.loads(line) for line in file]
+    content = path.read_bytes()
+    text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode()
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def steps_of(folder: Path) -> list[dict[str, Any]]:

@@ -1,0 +1,40 @@
+# `make demo` records and explains a small study, `make test` runs every test. Each target makes the environment in .venv first.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# Recorded traces of other tools, which the tests read where they lie beside this folder.
+TRACES := $(wildcard ../shared/traces)
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test lint bench samples
+
+demo: $(READY)
+	$(BIN)/scaleprof demo --out build/demo
+
+test: $(READY)
+	$(if $(TRACES),SCALEPROF_TRACES=$(abspath $(TRACES))) $(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python benchmarks/read_speed.py
+
+samples: $(READY)
+	rm -rf sample_traces/emulated-ddp-* scaleprof/launch/demo_study/emulated-ddp-*
+	$(BIN)/python -m scaleprof.launch.study --out sample_traces --link 200mbit --redact
+	mkdir -p scaleprof/launch/demo_study
+	cp -r sample_traces/emulated-ddp-* scaleprof/launch/demo_study/
+
+# A torch that the Python in use has already is kept, whatever its build: the environment then sees that Python's packages.
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $$($(PYTHON) -c "import torch" 2>/dev/null && echo --system-site-packages) $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt hatchling editables
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation \
+		--editable ".[dev$$($(BIN)/python -c 'import torch' 2>/dev/null || echo ,torch)]"
+	touch $@

@@ -1,0 +1,175 @@
+"""From raw columns to the tables of a Trace, all but its steps: sort, link device activities to their launches, classify, list communication."""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaleprof.intervals import Ints
+from scaleprof.readers.base import Columns, CommNote
+from scaleprof.readers.comm import Issued, device_comm, host_comm, in_order, issued_by_operators, picked
+from scaleprof.readers.rules import Hint, Place, kinds_of, place_of
+from scaleprof.run import ProcessGroup
+from scaleprof.trace import UNKNOWN, Comm, Copies, Events, Kind, Lanes, Names
+
+_DIRECTION = re.compile(r"\b(HtoD|DtoH|DtoD|HtoH|PtoP)\b")
+_LONG_DIRECTION = re.compile(r"(Host|Device|Peer)To(Host|Device|Peer)")
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A trace without steps: `events.step` is -1 everywhere."""
+
+    names: Names
+    lanes: Lanes
+    events: Events
+    comm: Comm
+    copies: Copies
+
+
+def assemble(
+    columns: Columns,
+    groups: Sequence[ProcessGroup],
+    issued: Sequence[Issued] | None = None,
+    since: Ints | None = None,
+) -> Draft:
+    """The tables of a rank. `issued` is what a recorder saw being issued; without it the trace's own operators say so.
+
+    `since` are the starts of the recorded windows.
+    """
+    order = np.argsort(columns.start_ns, kind="stable")
+    order = order[_first_time(columns, order)]
+    row_of = np.full(len(columns.start_ns), -1, dtype=np.int64)
+    row_of[order] = np.arange(len(order))
+    notes = {int(row_of[row]): note for row, note in columns.notes.items() if row_of[row] >= 0}
+    lanes = _lanes(columns)
+    events = Events(
+        start_ns=columns.start_ns[order],
+        dur_ns=columns.dur_ns[order],
+        name=columns.name[order],
+        lane=columns.lane[order],
+        step=np.full(len(order), -1, dtype=np.int32),
+        link=_links(columns, order),
+    )
+    no_hints = [Hint.NONE] * len(columns.names)
+    kinds, _ = kinds_of(columns.names, no_hints)
+    device_rows = _device_comm_rows(columns, events, kinds, notes)
+    on_device, hints = device_comm(events, columns.names, device_rows, notes)
+    hint_of_row = np.zeros(len(events), dtype=np.int8)
+    hint_of_row[device_rows] = hints
+    names, name = _split_names(columns, events, hint_of_row)
+    events = dataclasses.replace(events, name=name)
+    spans = np.array([row for row in sorted(notes) if notes[row].op.startswith("gloo:")], dtype=np.int64)
+    issued = issued_by_operators(events, notes) if issued is None else issued
+    group = (groups[0].name, len(groups[0].ranks)) if len(groups) == 1 else ("", UNKNOWN)
+    comm = _all_comm(on_device, host_comm(events, spans, notes, issued, group=group, since=since))
+    return Draft(names, lanes, events, comm, _copies(names, events, columns.copied_bytes[order]))
+
+
+def _first_time(columns: Columns, order: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """False for events that stand in a second file again: windows that overlap repeat what both saw."""
+    first = np.ones(len(order), dtype=np.bool_)
+    file = columns.file[order]
+    if not len(file) or file.min() == file.max():
+        return first
+    keys = np.stack((columns.lane[order], columns.name[order], columns.dur_ns[order], columns.start_ns[order]))
+    by_key = np.lexsort((file, *keys))
+    same = (keys[:, by_key[1:]] == keys[:, by_key[:-1]]).all(axis=0)
+    first[by_key[1:][same & (file[by_key[1:]] != file[by_key[:-1]])]] = False
+    return first
+
+
+def _links(columns: Columns, order: NDArray[np.int64]) -> NDArray[np.int32]:
+    """The row of the call that launched each device activity: same correlation id in the same file. One launch may own hundreds."""
+    places = np.array([place_of(category) for category, _ in columns.names], dtype=np.int8)[columns.name[order]]
+    correlation, file = columns.correlation[order], columns.file[order]
+    link = np.full(len(order), -1, dtype=np.int32)
+    for number in np.unique(file).tolist():  # a few files
+        known = (correlation != UNKNOWN) & (file == number)
+        launches = np.flatnonzero(known & (places == Place.CALL))
+        activities = np.flatnonzero(known & ((places == Place.KERNEL) | (places == Place.COPY)))
+        if not len(launches) or not len(activities):
+            continue
+        launches = launches[np.argsort(correlation[launches], kind="stable")]
+        ids = correlation[launches]
+        found = np.minimum(np.searchsorted(ids, correlation[activities]), len(ids) - 1)
+        same = ids[found] == correlation[activities]
+        link[activities[same]] = launches[found[same]]
+    return link
+
+
+def _device_comm_rows(
+    columns: Columns, events: Events, kinds: NDArray[np.uint8], notes: dict[int, CommNote]
+) -> NDArray[np.int64]:
+    """Kernels that communicate, by name or by metadata, and peer copies on the streams of such kernels."""
+    places = np.array([place_of(category) for category, _ in columns.names], dtype=np.int8)
+    is_kernel = (places == Place.KERNEL)[events.name]
+    chosen = (((places == Place.KERNEL) & (kinds == Kind.COLLECTIVE))[events.name]) if len(places) else is_kernel
+    noted = np.array(sorted(notes), dtype=np.int64)
+    chosen[noted[is_kernel[noted]]] = True
+    peer_copy = np.array([text.startswith("Memcpy PtoP") for _, text in columns.names], dtype=np.bool_)
+    on_comm_lane = np.isin(events.lane, np.unique(events.lane[chosen]))
+    return np.flatnonzero(chosen | (peer_copy[events.name] & on_comm_lane))
+
+
+def _split_names(columns: Columns, events: Events, hints: NDArray[np.int8]) -> tuple[Names, NDArray[np.int32]]:
+    """Names, split where single events' metadata says something else about them (RCCL calls every kernel alike)."""
+    keys, name = np.unique(events.name.astype(np.int64) * len(Hint) + hints, return_inverse=True)
+    pairs = [columns.names[key // len(Hint)] for key in keys.tolist()]
+    kind, by_rule = kinds_of(pairs, [Hint(key % len(Hint)) for key in keys.tolist()])
+    names = Names(tuple(text for _, text in pairs), tuple(category for category, _ in pairs), kind, by_rule)
+    return names, name.astype(np.int32)
+
+
+def _all_comm(on_device: Comm, on_host: Comm) -> Comm:
+    """Beside a device's own library, an issued collective without a gloo span was carried out by that library: it stands there already."""
+    if not len(on_device.row):
+        return on_host
+    ran = np.flatnonzero(on_host.row >= 0)
+    return in_order([on_device, picked(on_host, ran)]) if len(ran) else on_device
+
+
+def _copies(names: Names, events: Events, copied_bytes: NDArray[np.int64]) -> Copies:
+    is_copy = np.array([place_of(category) == Place.COPY for category in names.category], dtype=np.bool_)
+    rows = np.flatnonzero(is_copy[events.name]) if len(is_copy) else np.zeros(0, dtype=np.int64)
+    directions = [_direction(category, text) for category, text in zip(names.category, names.text, strict=True)]
+    pageable = np.array(["Pageable" in text for text in names.text], dtype=np.bool_)
+    return Copies(
+        row=rows.astype(np.int32),
+        direction=tuple(directions[name] for name in events.name[rows].tolist()),
+        pageable=pageable[events.name[rows]] if len(pageable) else np.zeros(0, dtype=np.bool_),
+        bytes=copied_bytes[rows],
+    )
+
+
+def _direction(category: str, text: str) -> str:
+    if category == "gpu_memset" or text.startswith("Memset"):
+        return "memset"
+    if found := _DIRECTION.search(text):
+        return found[1]
+    found = _LONG_DIRECTION.search(text)
+    return f"{found[1][0]}to{found[2][0]}" if found else ""
+
+
+def _lanes(columns: Columns) -> Lanes:
+    labels = [columns.lane_labels.get(key, "") or _spoken(key.tid) for key in columns.lanes]
+    return Lanes(
+        device=np.array([_number(key.pid, 0) if key.on_device else -1 for key in columns.lanes], dtype=np.int32),
+        stream=np.array([_number(key.tid, -2 - place) for place, key in enumerate(columns.lanes)], dtype=np.int64),
+        label=tuple(labels),
+    )
+
+
+def _spoken(tid: Any) -> str:
+    return tid if isinstance(tid, str) and not tid.isdigit() else ""
+
+
+def _number(value: Any, otherwise: int) -> int:
+    """The number in a pid or tid: `7`, `'1441273664'`, `'stream 16'`."""
+    digits = re.search(r"\d+", value) if isinstance(value, str) else None
+    number = int(digits[0]) if digits else value if isinstance(value, int) else otherwise
+    return number if abs(number) < 2**31 or isinstance(value, int) else otherwise

@@ -1,0 +1,94 @@
+"""What the readers share: a reader's entry in the list, what a file says about itself, and the raw columns that become a Trace."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaleprof.intervals import Ints
+from scaleprof.run import ProcessGroup, RankFiles
+from scaleprof.trace import UNKNOWN, Ids, Trace
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What a foreign trace file says about itself, for grouping files into runs; unknown is None or empty."""
+
+    path: Path
+    rank: int | None = None
+    world_size: int | None = None
+    host: str | None = None
+    pid: int | None = None
+    backend: str | None = None
+    device: str | None = None
+    device_name: str | None = None
+    process_groups: tuple[ProcessGroup, ...] = ()
+    span_us: tuple[float, float] | None = None
+    """About the first and last time in the file, on its own clock: only to see whether two files overlap."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One kind of recording that can be read."""
+
+    name: str
+    recognises: str
+    """What it reads, in one sentence."""
+    read: Callable[[RankFiles], Trace]
+    facts_of: Callable[[Path], FileFacts | None] | None = None
+    """Looks into a file without reading it all; None means another kind of file. Raises BrokenFile for one that nothing can read.
+    Absent where a reader's runs are recognised by their folders."""
+
+
+class LaneKey(NamedTuple):
+    """A thread of the host or a stream of a device, as the file names it."""
+
+    on_device: bool
+    pid: Any
+    tid: Any
+
+
+@dataclass(frozen=True)
+class CommNote:
+    """What an event's arguments say about a collective; absent is empty or UNKNOWN."""
+
+    op: str = ""
+    in_elements: int = UNKNOWN
+    out_elements: int = UNKNOWN
+    dtype: str = ""
+    group: str = ""
+    group_size: int = UNKNOWN
+    seq: int = UNKNOWN
+    peer: int = UNKNOWN
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The complete events of one rank's files, in file order, before they are understood."""
+
+    start_ns: Ints
+    dur_ns: Ints
+    name: Ids
+    lane: Ids
+    correlation: Ints
+    """The id that ties a launch to its device activities, within one file; UNKNOWN where there is none."""
+    file: NDArray[np.int16]
+    copied_bytes: Ints
+    """Bytes of a memory copy or fill; UNKNOWN elsewhere."""
+    names: Sequence[tuple[str, str]]
+    """Distinct (category, name)."""
+    lanes: Sequence[LaneKey]
+    lane_labels: Mapping[LaneKey, str]
+    notes: Mapping[int, CommNote]
+    """By row: the few events that say something about a collective."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """The top-level keys of the first file."""
+    unread: frozenset[int] = frozenset()
+    """The files that could not be read."""
+    cut_off: frozenset[int] = frozenset()
+    """The files that end too early."""
+    caveats: tuple[str, ...] = ()
+    extra: Mapping[str, int] = field(default_factory=dict)

@@ -1,0 +1,137 @@
+"""Our own run directories: which folder is one, what it holds, and what all its ranks together say about the run."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from scaleprof.errors import BrokenFile, NothingToRead
+from scaleprof.readers.grouping import missing_ranks
+from scaleprof.run import (
+    RANK_FILE,
+    RUN_FILE,
+    RankFiles,
+    RankInfo,
+    Run,
+    RunInfo,
+    rank_of_folder,
+    read_rank_info,
+    read_run_info,
+    window_of_trace_file,
+)
+
+_SPLIT_THE_MODEL = frozenset({"tp", "sp", "pp", "cp", "ep", "tensor", "pipeline", "context", "expert", "1f1b", "gpipe"})
+_DATA_PARALLEL_DIMENSIONS = re.compile(r"dp|data|replicate|shard|fsdp", re.IGNORECASE)
+_FROM_RANKS = (
+    "framework",
+    "strategy",
+    "device",
+    "device_name",
+    "backend",
+    "level",
+    "model",
+    "precision",
+    "parameters",
+    "flops_per_step",
+    "emulated",
+)
+"""Fields of RunInfo that the ranks say, if `run.json` does not: most ranks decide."""
+
+
+def is_run_directory(folder: Path) -> bool:
+    """Whether this project recorded the folder."""
+    if (folder / RUN_FILE).exists():
+        return True
+    return any(rank_of_folder(child.name) is not None and (child / RANK_FILE).exists() for child in folder.iterdir())
+
+
+def run_of_directory(folder: Path, only: int | None = None) -> Run:
+    """The run in a folder; with `only`, that rank of it. A rank whose `rank.json` is broken is left out, with a caveat."""
+    folders = {
+        rank: child
+        for child in sorted(folder.iterdir())
+        if (rank := rank_of_folder(child.name)) is not None and child.is_dir() and only in (None, rank)
+    }
+    caveats: list[str] = []
+    ranks: dict[int, RankFiles] = {}
+    infos: list[RankInfo] = []
+    for rank, child in folders.items():
+        try:
+            infos.append(read_rank_info(child / RANK_FILE))
+        except BrokenFile as error:
+            caveats.append(f"rank {rank} was left out: {child.name}/{RANK_FILE} {error.reason}")
+            continue
+        ranks[rank] = RankFiles(rank, "recorded", _windows(child), child)
+    if not ranks:
+        what = "; ".join(caveats) or "it holds no folder of any rank: the job ended before it recorded anything"
+        raise NothingToRead(f"{folder}: {what}")
+    try:
+        info = read_run_info(folder / RUN_FILE)
+    except BrokenFile as error:
+        caveats.append(f"{RUN_FILE} {error.reason}: the run is called after its folder")
+        info = RunInfo(name=folder.resolve().name, world_size=max(rank_info.world_size for rank_info in infos))
+    sizes = sorted({info.world_size, *(rank_info.world_size for rank_info in infos)})
+    if len(sizes) > 1:
+        caveats.append(
+            f"the ranks do not agree on the world size ({', '.join(map(str, sizes))}): two jobs may have written here"
+        )
+    info = _merged(replace(info, world_size=max(info.world_size, max(ranks) + 1)), infos)
+    return Run(folder, info, ranks, (*caveats, *missing_ranks(ranks, info.world_size)))
+
+
+def _windows(folder: Path) -> tuple[Path, ...]:
+    """The profiler's files, in order of their steps."""
+    windows = {file: window for file in folder.iterdir() if (window := window_of_trace_file(file.name)) is not None}
+    return tuple(sorted(windows, key=lambda file: (windows[file][0], windows[file][1], file.name)))
+
+
+def _merged(info: RunInfo, ranks: Sequence[RankInfo]) -> RunInfo:
+    """What `run.json` says, completed by what the ranks say."""
+    said: dict[str, Any] = {}
+    for name in _FROM_RANKS:
+        if getattr(info, name) is None:
+            values = [value for rank in ranks if (value := getattr(rank, name)) is not None]
+            said[name] = Counter(map(repr, values)).most_common(1)[0][0] if values else None
+            said[name] = next((value for value in values if repr(value) == said[name]), None)
+    hosts = {rank.host for rank in ranks}
+    if info.nodes is None and None not in hosts and len(ranks) == info.world_size:
+        said["nodes"] = len(hosts)
+    if not info.versions:
+        said["versions"] = next((dict(rank.versions) for rank in ranks if rank.versions), {})
+    if not info.overhead:
+        keys = sorted({key for rank in ranks for key in rank.overhead})
+        said["overhead"] = {key: max(rank.overhead.get(key, 0.0) for rank in ranks) for key in keys}
+    return _with_batch(replace(info, **said), ranks)
+
+
+def _with_batch(info: RunInfo, ranks: Sequence[RankInfo]) -> RunInfo:
+    """Samples a step of one data-parallel rank and of the whole job, where they can be known."""
+    batches = [rank.local_batch for rank in ranks if rank.local_batch is not None]
+    if len(batches) < len(ranks):
+        return info
+    local = info.local_batch if info.local_batch is not None else sum(batches) / len(batches)
+    total: float | None = None
+    if len(set(batches)) == 1:
+        replicas = _replicas(info)
+        total = batches[0] * replicas if replicas else None
+    elif len(batches) == info.world_size and not _splits_the_model(info):
+        total = sum(batches)
+    return replace(info, local_batch=local, global_batch=info.global_batch if info.global_batch is not None else total)
+
+
+def _splits_the_model(info: RunInfo) -> bool:
+    return bool(_SPLIT_THE_MODEL & set(re.split(r"[^a-z0-9]+", (info.strategy or "").lower())))
+
+
+def _replicas(info: RunInfo) -> int | None:
+    """How many ranks take different samples."""
+    if not _splits_the_model(info):
+        return info.world_size
+    if info.mesh is None:
+        return None
+    replicas = 1
+    for dimension, size in info.mesh.items():
+        replicas *= size if _DATA_PARALLEL_DIMENSIONS.search(dimension) else 1
+    return replicas

@@ -1,0 +1,151 @@
+"""What a Kineto file says about itself, read from its head and its tail only: rank, world size, process groups, host, process, times."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from scaleprof.errors import BrokenFile
+from scaleprof.readers.base import FileFacts
+from scaleprof.readers.text import head_of, tail_of
+from scaleprof.run import ProcessGroup
+
+_HEAD_BYTES = 1 << 20
+_TAIL_BYTES = 4 << 20
+_EVENTS = re.compile(rb'"traceEvents"\s*:\s*\[')
+_SIGNS = re.compile(
+    rb'"(?:schemaVersion|deviceProperties|distributedInfo|baseTimeNanoseconds)"\s*:|'
+    rb'"cat"\s*:\s*"(?:cpu_op|user_annotation|kernel|cuda_runtime|python_function|Kernel|Operator|Runtime)"'
+)  # other tools write traceEvents, too
+_BARE_EVENTS = re.compile(rb'^\s*\[\s*(\{[^{}]*"ph"\s*:\s*"[XM]"|\])')
+_HOST_PID = re.compile(rb'"cat"\s*:\s*"(?:cpu_op|user_annotation|cuda_runtime|Operator)"[^{}]*?"pid"\s*:\s*(\d+)')
+_TIMES = re.compile(rb'"ts"\s*:\s*"?([0-9.]+)')
+_RANK_IN_NAME = re.compile(r"(?:^|[^a-z])(?:rank|worker)[-_ .]?(\d+)", re.IGNORECASE)
+_WORKER_NAME = re.compile(
+    r"(?P<host>.+)_(?P<pid>\d+)\.\d{10,}\.pt\.trace\.json(\.gz)?"
+)  # torch's tensorboard_trace_handler
+_DECODER = json.JSONDecoder()
+
+
+def facts_of(path: Path) -> FileFacts | None:
+    """What the file says; None if it is no Kineto trace; BrokenFile if it is empty or no JSON at all."""
+    head = head_of(path, _HEAD_BYTES)
+    start = head.lstrip()[:1]
+    if not start:
+        raise BrokenFile(path, "is empty, or its compressed data is damaged")
+    if start not in (b"{", b"["):
+        raise BrokenFile(path, f"is not JSON: it starts with {head[:20]!r}")
+    if start == b"[":
+        return FileFacts(path, rank_in_name(path)) if _BARE_EVENTS.match(head) and _SIGNS.search(head) else None
+    whole = len(head) < _HEAD_BYTES
+    found = _EVENTS.search(head)
+    tail = head if whole else tail_of(path, _TAIL_BYTES)
+    if not found and whole:
+        _check_json(head, path)
+        return None
+    if not found and not _TIMES.search(tail):
+        return None
+    if not _SIGNS.search(head) and not _SIGNS.search(tail):
+        return None
+    metadata = {
+        key: value
+        for key in ("distributedInfo", "deviceProperties", "host_name", "hostname")
+        if (value := _value_of(key, head, tail)) is not None
+    }
+    pid = _HOST_PID.search(head)
+    return facts_in(metadata, path, pid=int(pid[1]) if pid else None, span_us=_span_us(head, tail))
+
+
+def _check_json(text: bytes, path: Path) -> None:
+    """A small file that is no whole JSON may be a trace that was cut off in its head."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BrokenFile(path, f"is no whole JSON ({error})") from error
+
+
+def facts_in(
+    metadata: Mapping[str, Any],
+    path: Path,
+    *,
+    pid: int | None = None,
+    span_us: tuple[float, float] | None = None,
+) -> FileFacts:
+    """The facts in a trace's top-level keys; the file's name serves where they say nothing."""
+    info = metadata.get("distributedInfo")
+    info = info if isinstance(info, dict) else {}
+    rank = _count(info.get("rank"))
+    world_size = _count(info.get("world_size"))
+    worker = _WORKER_NAME.fullmatch(path.name)
+    host = metadata.get("host_name") or metadata.get("hostname") or (worker["host"] if worker else None)
+    devices = metadata.get("deviceProperties")
+    devices = devices if isinstance(devices, list) else []
+    named = [str(device.get("name")) for device in devices if isinstance(device, dict) and device.get("name")]
+    backend = str(info["backend"]) if info.get("backend") else None
+    return FileFacts(
+        path=path,
+        rank=rank if rank is not None else rank_in_name(path),
+        world_size=world_size if world_size else None,
+        host=str(host) if host else None,
+        pid=pid if pid is not None else (int(worker["pid"]) if worker else None),
+        backend=backend,
+        device="cuda" if devices else "cpu" if metadata.get("deviceProperties") == [] and backend == "gloo" else None,
+        device_name=named[0] if named else None,
+        process_groups=_groups(info.get("pg_config")),
+        span_us=span_us,
+    )
+
+
+def rank_in_name(path: Path) -> int | None:
+    """The rank in a file's name: `rank-34.Jul_15.json.gz`, `worker3_step_12.pt.trace.json`."""
+    found = _RANK_IN_NAME.search(path.name)
+    return int(found[1]) if found else None
+
+
+def _groups(configured: Any) -> tuple[ProcessGroup, ...]:
+    """The process groups of `pg_config`; one that is listed twice counts once."""
+    groups: dict[tuple[str, tuple[int, ...]], ProcessGroup] = {}
+    for one in configured if isinstance(configured, list) else ():
+        if not isinstance(one, dict):
+            continue
+        ranks = one.get("ranks")
+        if isinstance(ranks, str):
+            ranks = [int(number) for number in re.findall(r"\d+", ranks)]
+        members = tuple(rank for rank in ranks if isinstance(rank, int)) if isinstance(ranks, list) else ()
+        name = str(one.get("pg_name", ""))
+        groups.setdefault(
+            (name, members),
+            ProcessGroup(name, members, str(one.get("pg_desc") or ""), str(one.get("backend_config") or "")),
+        )
+    return tuple(groups.values())
+
+
+def _value_of(key: str, *texts: bytes) -> Any:
+    """The value after a key's first place in any of the texts; None where it is absent or cut off."""
+    for text in texts:
+        found = re.search(rb'"%s"\s*:\s*' % key.encode(), text)
+        if found:
+            try:
+                return _DECODER.raw_decode(text[found.end() :].decode("utf-8", "replace"))[0]
+            except (ValueError, RecursionError):
+                continue
+    return None
+
+
+def _span_us(head: bytes, tail: bytes) -> tuple[float, float] | None:
+    early, late = _TIMES.findall(head), _TIMES.findall(tail)
+    if not early or not late:
+        return None
+    try:
+        times = [float(time) for time in (*early, *late)]
+    except ValueError:
+        return None
+    return min(times), max(times)
+
+
+def _count(value: Any) -> int | None:
+    try:
+        return int(value) if value is not None and int(value) >= 0 else None
+    except (TypeError, ValueError):
+        return None

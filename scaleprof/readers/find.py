@@ -1,0 +1,174 @@
+"""Finds every run below a path: our own run directories, and foreign trace files, which are grouped into runs by what they say of themselves.
+
+Only heads and tails of foreign files are read here (`Reader.facts_of`).
+"""
+
+import dataclasses
+import glob
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from scaleprof.errors import BrokenFile, InputError, NothingToRead
+from scaleprof.readers.base import FileFacts, Reader
+from scaleprof.readers.directory import is_run_directory, run_of_directory
+from scaleprof.readers.grouping import Found, foreign_run, grouped
+from scaleprof.run import RANK_FILE, RUN_FILE, Run, rank_of_folder
+
+_SUFFIXES = (".json", ".json.gz")
+_FEW = 3
+
+
+@dataclasses.dataclass
+class _Seen:
+    """What lies below the paths."""
+
+    directories: list[tuple[Path, int | None]] = dataclasses.field(default_factory=list)
+    """Our own run directories; with a rank where the path named only that rank's folder."""
+    files: list[Path] = dataclasses.field(default_factory=list)
+    named: set[Path] = dataclasses.field(default_factory=set)
+    """The files that a path named itself: they must be traces."""
+    places: list[str] = dataclasses.field(default_factory=list)
+
+
+def find_in(paths: Sequence[Path], run_globs: Sequence[tuple[str, str]], readers: Sequence[Reader]) -> list[Run]:
+    """The runs, in order of their paths. Raises NothingToRead where there is none, BrokenFile where all that looked like one is broken."""
+    runs: list[Run] = []
+    broken: list[InputError] = []
+    taken: set[Path] = set()
+    for name, pattern in run_globs:
+        seen = _look([Path(match) for match in sorted(glob.glob(pattern, recursive=True))])
+        if not seen.directories and not seen.files:
+            raise NothingToRead(f"--run {name}={pattern}: no trace file matches this pattern")
+        runs += _named_run(name, seen, readers, broken)
+        taken.update(path.resolve() for path in (*seen.files, *(folder for folder, _ in seen.directories)))
+    seen = _look(paths)
+    seen.files = [path for path in seen.files if path.resolve() not in taken]
+    seen.directories = [(folder, rank) for folder, rank in seen.directories if folder.resolve() not in taken]
+    runs += _own_runs(seen, broken)
+    found = _facts(seen, readers, broken)
+    runs += _with_broken(grouped(found), [error for error in broken if isinstance(error, BrokenFile)])
+    if runs:
+        return _with_own_names(runs)
+    places = ", ".join(seen.places) or "the given patterns"
+    if broken:
+        reasons = "; ".join(str(error) for error in broken[:_FEW])
+        more = f"; and {len(broken) - _FEW:,} more" if len(broken) > _FEW else ""
+        raise NothingToRead(f"{places}: every file that could be a trace is broken: {reasons}{more}")
+    what = (
+        "holds no trace" if not seen.files else f"holds {len(seen.files):,} JSON files, but no trace that can be read"
+    )
+    kinds = "; ".join(reader.recognises for reader in readers)
+    raise NothingToRead(f"{places}: {what}: point scaleprof at a folder with one of these: {kinds}")
+
+
+def _look(paths: Sequence[Path]) -> _Seen:
+    seen = _Seen(places=[str(path) for path in paths])
+    for path in paths:
+        if not path.exists():
+            raise NothingToRead(f"{path} does not exist: check the spelling, and that the job wrote its traces there")
+        if path.is_file() and path.name in (RUN_FILE, RANK_FILE):
+            path = path.parent
+        if path.is_file():
+            seen.files.append(path)
+            seen.named.add(path)
+        elif rank_of_folder(path.name) is not None and (path / RANK_FILE).exists():
+            seen.directories.append((path.resolve().parent, rank_of_folder(path.name)))
+        else:
+            for folder, files in _walk(path):
+                if files is None:
+                    seen.directories.append((folder, None))
+                else:
+                    seen.files += files
+    seen.files = list(dict.fromkeys(seen.files))
+    seen.directories = list(dict.fromkeys(seen.directories))
+    return seen
+
+
+def _walk(top: Path) -> Iterator[tuple[Path, list[Path] | None]]:
+    """Each folder below with its candidate files, or with None where it is one of our run directories (and is not entered)."""
+    for name, folders, files in os.walk(top):
+        folder = Path(name)
+        if is_run_directory(folder):
+            folders.clear()
+            yield folder, None
+            continue
+        folders[:] = sorted(one for one in folders if not one.startswith("."))
+        yield folder, [folder / file for file in sorted(files) if file.endswith(_SUFFIXES) and not file.startswith(".")]
+
+
+def _own_runs(seen: _Seen, broken: list[InputError]) -> list[Run]:
+    runs = []
+    for folder, rank in seen.directories:
+        try:
+            runs.append(run_of_directory(folder, rank))
+        except InputError as error:
+            broken.append(error)
+    return runs
+
+
+def _facts(seen: _Seen, readers: Sequence[Reader], broken: list[InputError]) -> list[Found]:
+    found = []
+    for path in seen.files:
+        try:
+            reader, facts = _recognise(path, readers)
+        except BrokenFile as error:
+            broken.append(error)
+            continue
+        if facts is not None:
+            found.append(Found(reader, facts))
+        elif path in seen.named:
+            broken.append(BrokenFile(path, "is no trace that can be read"))
+    return found
+
+
+def _recognise(path: Path, readers: Sequence[Reader]) -> tuple[str, FileFacts | None]:
+    for reader in readers:
+        facts = reader.facts_of(path) if reader.facts_of else None
+        if facts is not None:
+            return reader.name, facts
+    return "", None
+
+
+def _named_run(name: str, seen: _Seen, readers: Sequence[Reader], broken: list[InputError]) -> list[Run]:
+    """What a pattern matched, as runs of the given name: its files are one run, whatever they say."""
+    runs = [dataclasses.replace(run, info=dataclasses.replace(run.info, name=name)) for run in _own_runs(seen, broken)]
+    found = _facts(seen, readers, broken)
+    if found:
+        runs.append(foreign_run(name, found))
+    return runs
+
+
+def _with_broken(runs: list[Run], broken: Sequence[BrokenFile]) -> list[Run]:
+    """Each broken file as a caveat of the runs beside it."""
+    result = []
+    for run in runs:
+        folders = {trace.parent for rank in run.ranks.values() for trace in rank.traces}
+        said = tuple(
+            f"{error.path.name} was left out: it {error.reason}" for error in broken if error.path.parent in folders
+        )
+        result.append(dataclasses.replace(run, caveats=(*run.caveats, *said)))
+    return result
+
+
+def _with_own_names(runs: list[Run]) -> list[Run]:
+    """Runs of equal name get as much of their path before it as tells them apart, or a number."""
+    names = [run.info.name for run in runs]
+    parents = [list(run.path.resolve().parts[1:]) for run in runs]
+    for depth in range(1, 5):
+        count = Counter(names)
+        if max(count.values()) == 1:
+            break
+        for place, run in enumerate(runs):
+            if count[names[place]] > 1:
+                above = [part for part in parents[place] if part != run.info.name][-depth:]
+                names[place] = "/".join([*above, run.info.name])
+    seen: Counter[str] = Counter()
+    for place, name in enumerate(names):
+        seen[name] += 1
+        names[place] = name if seen[name] == 1 else f"{name} ({seen[name]})"
+    return [
+        dataclasses.replace(run, info=dataclasses.replace(run.info, name=name)) if name != run.info.name else run
+        for run, name in zip(runs, names, strict=True)
+    ]

@@ -1,0 +1,66 @@
+"""Traces that torch.profiler wrote on its own, without this project's recorder: from the files of a rank to its Trace."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from scaleprof.intervals import EMPTY
+from scaleprof.readers.assemble import Draft, assemble
+from scaleprof.readers.base import Columns
+from scaleprof.readers.facts import facts_in
+from scaleprof.readers.kineto import read_columns
+from scaleprof.readers.windows import annotated_windows
+from scaleprof.run import RankFiles, RankInfo
+from scaleprof.trace import Samples, Trace
+
+_VERSIONS = ("cuda_runtime_version", "cuda_driver_version", "cupti_version", "hip_runtime_version", "roctracer_version")
+
+
+def read_foreign(files: RankFiles) -> Trace:
+    """One rank's Trace from Kineto files alone."""
+    columns = read_columns(files.traces)
+    facts = facts_in(columns.metadata, files.traces[0])
+    draft = assemble(columns, facts.process_groups)
+    windows = annotated_windows(draft)
+    return Trace(
+        info=rank_info(files, columns, draft),
+        names=draft.names,
+        lanes=draft.lanes,
+        events=windows.events,
+        comm=draft.comm,
+        copies=draft.copies,
+        steps=windows.steps,
+        samples=Samples(np.zeros(0, dtype=np.int64), {}),
+        waits=EMPTY,
+        caveats=(*columns.caveats, *windows.caveats),
+        step_source=windows.source,
+        extra={**columns.extra, **windows.extra},
+    )
+
+
+def rank_info(files: RankFiles, columns: Columns, draft: Draft) -> RankInfo:
+    """What the trace says about its process."""
+    facts = facts_in(columns.metadata, files.traces[0])
+    on_device = bool((draft.lanes.device >= 0).any())
+    pids = Counter(key.pid for key in columns.lanes if not key.on_device and isinstance(key.pid, int))
+    return RankInfo(
+        rank=files.rank,
+        world_size=max(facts.world_size or 1, files.rank + 1),
+        host=facts.host,
+        pid=pids.most_common(1)[0][0] if pids else facts.pid,
+        device=(facts.device or "cuda") if on_device else "cpu",
+        device_name=facts.device_name if on_device else None,
+        backend=facts.backend,
+        framework="torch",
+        process_groups=facts.process_groups,
+        versions=_versions(columns.metadata),
+    )
+
+
+def _versions(metadata: Mapping[str, Any]) -> dict[str, str]:
+    info = metadata.get("distributedInfo")
+    nccl = info.get("nccl_version") if isinstance(info, dict) else None
+    known = {key.removesuffix("_version"): str(metadata[key]) for key in _VERSIONS if metadata.get(key)}
+    return {**known, "nccl": str(nccl)} if nccl else known

@@ -1,0 +1,128 @@
+"""Which foreign trace files belong to one run: same folder, world size and process groups, each rank once.
+
+The same rank twice is two windows of one rank only with the same process, the same known host and times that do not overlap; else it is another
+run. A file that does not know its rank is a run of its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scaleprof.readers.base import FileFacts
+from scaleprof.run import RankFiles, Run, RunInfo
+
+_MOST_LISTED = 8
+
+
+@dataclass(frozen=True)
+class Found:
+    """A foreign file, and the reader that knows it."""
+
+    reader: str
+    facts: FileFacts
+
+    @property
+    def rank(self) -> int:
+        """The rank, 0 for a file that does not know it."""
+        return self.facts.rank or 0
+
+
+@dataclass
+class _Group:
+    """The files of a run while it grows."""
+
+    ranks: dict[int, list[Found]] = field(default_factory=dict)
+
+    def takes(self, found: Found) -> bool:
+        """Whether the file may join: its rank is new here, or its windows follow those of the rank."""
+        return all(_one_process(found.facts, other.facts) for other in self.ranks.get(found.rank, ()))
+
+    def add(self, found: Found) -> None:
+        """Takes the file in."""
+        self.ranks.setdefault(found.rank, []).append(found)
+
+
+def grouped(found: Sequence[Found]) -> list[Run]:
+    """The runs that the files form, folder by folder."""
+    runs: list[Run] = []
+    for folder in dict.fromkeys(one.facts.path.parent for one in found):
+        here = [one for one in found if one.facts.path.parent == folder]
+        groups = _groups([one for one in here if one.facts.rank is not None])
+        alone = [one for one in here if one.facts.rank is None]
+        several = len(groups) + len(alone) > 1
+        for place, group in enumerate(groups):
+            files = [one for rank in sorted(group.ranks) for one in group.ranks[rank]]
+            name = folder.resolve().name if not several else f"{folder.resolve().name}-{place + 1}"
+            runs.append(foreign_run(_stem(files[0].facts.path) if several and len(files) == 1 else name, files))
+        runs += [foreign_run(_stem(one.facts.path), [one]) for one in alone]
+    return runs
+
+
+def _groups(found: Sequence[Found]) -> list[_Group]:
+    """Earlier files first, so that two jobs in one folder come apart by time."""
+    by_key: dict[object, list[_Group]] = {}
+    for one in sorted(found, key=lambda one: (one.facts.span_us or (0.0,), one.facts.path.name)):
+        groups = by_key.setdefault(_agreement(one.facts), [])
+        group = next((group for group in groups if group.takes(one)), None)
+        if group is None:
+            group = _Group()
+            groups.append(group)
+        group.add(one)
+    return [group for groups in by_key.values() for group in groups]
+
+
+def _agreement(facts: FileFacts) -> object:
+    """What the files of one run have in common. A rank lists only the groups it is in: the largest one is everybody's."""
+    largest = max((group.ranks for group in facts.process_groups), key=len, default=())
+    return facts.world_size, largest
+
+
+def _one_process(a: FileFacts, b: FileFacts) -> bool:
+    if a.pid is None or a.pid != b.pid or a.host is None or a.host != b.host:
+        return False
+    return bool(a.span_us and b.span_us and (a.span_us[1] <= b.span_us[0] or b.span_us[1] <= a.span_us[0]))
+
+
+def foreign_run(name: str, found: Sequence[Found]) -> Run:
+    """One run from its files; ranks that are said twice follow one another in time."""
+    by_rank: dict[int, list[Found]] = {}
+    for one in found:
+        by_rank.setdefault(one.rank, []).append(one)
+    ranks = {rank: _rank_files(rank, by_rank[rank]) for rank in sorted(by_rank)}
+    world_size = max([max(ranks) + 1, *(one.facts.world_size or 1 for one in found)])
+    hosts = {one.facts.host for one in found}
+    first = found[0].facts
+    info = RunInfo(
+        name=name,
+        world_size=world_size,
+        framework="torch",
+        nodes=len(hosts) if None not in hosts else None,
+        device=first.device,
+        device_name=first.device_name,
+        backend=first.backend,
+    )
+    return Run(first.path.parent, info, ranks, missing_ranks(ranks, world_size))
+
+
+def _rank_files(rank: int, found: list[Found]) -> RankFiles:
+    ordered = sorted(found, key=lambda one: (one.facts.span_us or (0.0,), one.facts.path.name))
+    return RankFiles(rank, ordered[0].reader, tuple(one.facts.path for one in ordered))
+
+
+def missing_ranks(present: Sequence[int] | dict[int, RankFiles], world_size: int) -> tuple[str, ...]:
+    """A sentence naming the ranks of which nothing was found."""
+    missing = [rank for rank in range(world_size) if rank not in set(present)]
+    if not missing:
+        return ()
+    listed = ", ".join(str(rank) for rank in missing[:_MOST_LISTED]) + (", ..." if len(missing) > _MOST_LISTED else "")
+    which = f"rank {listed} of {world_size:,} is" if len(missing) == 1 else f"ranks {listed} of {world_size:,} are"
+    many = f" ({len(missing):,} in all)" if len(missing) > _MOST_LISTED else ""
+    return (f"{which} missing{many}: what compares all ranks is incomplete",)
+
+
+def _stem(path: Path) -> str:
+    """A file's name without what says that it is a trace."""
+    name = path.name
+    for suffix in (".gz", ".json", ".trace", ".pt"):
+        name = name.removesuffix(suffix)
+    return name

@@ -1,0 +1,173 @@
+"""Our own recordings: one rank's folder of a run directory as a Trace.
+
+Steps come from `steps.jsonl`, on the monotonic clock, tied to unix time by the anchors in `rank.json`; events from the profiler's files, one
+per window of steps; what was issued from the flight recorder. Every file but `rank.json` may be missing or cut short.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaleprof.clock import clock_was_set_ns, mono_to_unix_offset_ns
+from scaleprof.errors import BrokenFile, InputError
+from scaleprof.intervals import Ints, Spans
+from scaleprof.readers.assemble import Draft, assemble
+from scaleprof.readers.base import Columns
+from scaleprof.readers.kineto import no_columns, read_columns
+from scaleprof.readers.streams import (
+    StepLine,
+    issued_by_recorder,
+    read_lines,
+    sample_columns,
+    step_lines,
+    wait_spans,
+)
+from scaleprof.readers.windows import assign, cut_points, device_work
+from scaleprof.run import (
+    COLLECTIVES_FILE,
+    RANK_FILE,
+    SAMPLES_FILE,
+    STEPS_FILE,
+    WAITS_FILE,
+    RankFiles,
+    RankInfo,
+    read_rank_info,
+    window_of_trace_file,
+)
+from scaleprof.trace import Events, Steps, Trace
+
+
+def read_recorded(files: RankFiles) -> Trace:
+    """One rank's Trace from its folder."""
+    folder = files.folder
+    if folder is None:
+        raise InputError(f"rank {files.rank}: a recorded rank needs its folder")
+    info = read_rank_info(folder / RANK_FILE)
+    offset_ns, caveats = _offset_ns(info, folder / RANK_FILE)
+    streams = {}
+    for name in (STEPS_FILE, WAITS_FILE, SAMPLES_FILE, COLLECTIVES_FILE):
+        streams[name], said = read_lines(folder / name)
+        caveats += said
+    lines = step_lines(streams[STEPS_FILE])
+    if not lines:
+        caveats.append(f"{STEPS_FILE} holds no steps: nothing but collectives, waits and samples can be shown")
+    columns, said = _columns(files.traces)
+    host = _host_windows(lines, offset_ns)
+    covered = _covered(files.traces, columns, lines, host)
+    since = np.sort(np.array([host.start[steps[0]] for steps in covered if len(steps)], dtype=np.int64))
+    issued = issued_by_recorder(streams[COLLECTIVES_FILE])
+    draft = assemble(columns, info.process_groups, issued or None, since if len(since) else None)
+    steps, events = _steps(draft, lines, host, covered)
+    return Trace(
+        info=info,
+        names=draft.names,
+        lanes=draft.lanes,
+        events=events,
+        comm=draft.comm,
+        copies=draft.copies,
+        steps=steps,
+        samples=sample_columns(streams[SAMPLES_FILE], offset_ns),
+        waits=wait_spans(streams[WAITS_FILE], offset_ns),
+        caveats=(*caveats, *said),
+        extra=dict(columns.extra),
+    )
+
+
+def _offset_ns(info: RankInfo, path: Path) -> tuple[int, list[str]]:
+    """What to add to monotonic times, and what the clock and the end of the recording give to say."""
+    if not info.anchors:
+        raise BrokenFile(path, "holds no clock anchor, so that its step times cannot be tied to its traces")
+    caveats = []
+    moved_ns = clock_was_set_ns(info.anchors)
+    if moved_ns:
+        caveats.append(
+            f"the clock of this host was set by {moved_ns / 1e6:+,.1f} ms during the run: traces may be shifted against steps"
+        )
+    if not info.finished:
+        caveats.append("the recording was not finished: the job was killed or still runs")
+    if info.exception:
+        caveats.append(f"the training function ended with {info.exception}")
+    return mono_to_unix_offset_ns(info.anchors), caveats
+
+
+def _columns(traces: Sequence[Path]) -> tuple[Columns, list[str]]:
+    """The events of all windows; none, with the reason, where no file can be read."""
+    if not traces:
+        return no_columns(), []
+    try:
+        columns = read_columns(traces)
+    except BrokenFile as error:
+        unread = frozenset(range(len(traces)))
+        return dataclasses.replace(no_columns(), unread=unread), [
+            f"no profiler file can be read: {error.path.name} {error.reason}"
+        ]
+    return columns, list(columns.caveats)
+
+
+def _host_windows(lines: Sequence[StepLine], offset_ns: int) -> Spans:
+    start: Ints = np.array([line.t0 for line in lines], dtype=np.int64) + offset_ns
+    end: Ints = np.array([line.t1 for line in lines], dtype=np.int64) + offset_ns
+    if len(start) > 1:
+        start[1:] = np.maximum(start[1:], np.minimum(end[:-1], end[1:]))
+    return Spans(start, np.maximum(end, start))
+
+
+def _covered(traces: Sequence[Path], columns: Columns, lines: Sequence[StepLine], host: Spans) -> list[Ints]:
+    """For each readable profiler file the rows of the steps that lie in it."""
+    index = np.array([line.index for line in lines], dtype=np.int64)
+    rows = []
+    for number, path in enumerate(traces):
+        window = window_of_trace_file(path.name)
+        if window is None or number in columns.unread:
+            continue
+        inside = (index >= window[0]) & (index <= window[1])
+        if number in columns.cut_off:
+            here = columns.file == number
+            inside &= host.end <= (columns.start_ns[here] + columns.dur_ns[here]).max(initial=0)
+        rows.append(np.flatnonzero(inside))
+    return rows
+
+
+def _steps(draft: Draft, lines: Sequence[StepLine], host: Spans, covered: Sequence[Ints]) -> tuple[Steps, Events]:
+    """The table of steps, and the events with their step. On an accelerator the profiled steps are cut where their device work ends."""
+    profiled = np.zeros(len(lines), dtype=np.bool_)
+    for rows in covered:
+        profiled[rows] = True
+    profiled &= np.array([line.profiled for line in lines], dtype=np.bool_)
+    work = device_work(draft)
+    windows, launched = host, np.full(len(draft.events), -1, dtype=np.int32)
+    if work.any() and len(lines):
+        cuts, launched = cut_points(draft, work, host)
+        windows, profiled = _cut_windows(host, cuts, profiled)
+    step = assign(draft.events, launched, work, windows)
+    steps = Steps(
+        index=np.array([line.index for line in lines], dtype=np.int64),
+        start_ns=windows.start,
+        end_ns=windows.end,
+        host_start_ns=host.start,
+        host_end_ns=host.end,
+        samples=np.array([line.samples for line in lines], dtype=np.float64),
+        blocked_ns=np.array([line.blocked for line in lines], dtype=np.int64),
+        input_ns=np.array([line.input for line in lines], dtype=np.int64),
+        runq_ns=np.array([line.runq for line in lines], dtype=np.int64),
+        cpu_ns=np.array([line.cpu for line in lines], dtype=np.int64),
+        profiled=profiled,
+        perturbed=np.array([line.perturbed for line in lines], dtype=np.bool_),
+    )
+    return steps, dataclasses.replace(draft.events, step=step)
+
+
+def _cut_windows(host: Spans, cuts: Ints, profiled: NDArray[np.bool_]) -> tuple[Spans, NDArray[np.bool_]]:
+    """Device windows of the profiled steps, `[cut of the step before, own cut)`; the first of a profiler window has no cut before it.
+
+    Steps without a cut keep their host window, moved behind their predecessor's end.
+    """
+    known = profiled & (cuts > 0)
+    after_known = np.concatenate(([False], known[:-1]))
+    end = np.maximum.accumulate(np.where(known, cuts, host.end))
+    before = np.concatenate((host.start[:1], end[:-1]))
+    start = np.where(known & after_known, before, np.maximum(host.start, before))
+    return Spans(start, np.maximum(end, start)), known & after_known

@@ -1,0 +1,196 @@
+"""What an event is, decided once per distinct name: the one table of rules. Metadata first, then the category, then the name.
+
+The first rule that fits wins. A kernel that no rule knows is taken as compute, so that the account closes, and is listed as unclassified
+(`by_rule` False): add a rule here when such a list shows a family.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaleprof.trace import Kind
+
+
+class Place(IntEnum):
+    """The families of categories."""
+
+    KERNEL = 0
+    COPY = 1
+    CALL = 2
+    """Calls of the runtime or driver that launch, wait or allocate."""
+    OPERATOR = 3
+    ANNOTATION = 4
+    ASIDE = 5
+    """Mirrors, waits of streams, the profiler's own spans: no part of the account."""
+
+
+class Hint(IntEnum):
+    """What the metadata of single events adds to their name."""
+
+    NONE = 0
+    COLLECTIVE = 1
+    P2P = 2
+
+
+_OLD_CATEGORIES = {
+    "Kernel": "kernel",
+    "Memcpy": "gpu_memcpy",
+    "Memset": "gpu_memset",
+    "Runtime": "cuda_runtime",
+    "Operator": "cpu_op",
+    "PythonFunction": "python_function",
+    "UserAnnotation": "user_annotation",
+}
+_PLACES = {
+    "kernel": Place.KERNEL,
+    "concurrent_kernel": Place.KERNEL,
+    "mtia_ccp_events": Place.KERNEL,
+    "gpu_memcpy": Place.COPY,
+    "gpu_memset": Place.COPY,
+    "cpu_op": Place.OPERATOR,
+    "user_annotation": Place.ANNOTATION,
+}
+_DEVICE_ASIDE = ("gpu_user_annotation", "cuda_sync")
+_CALLS = re.compile(r"(runtime|driver)$")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Names of a family of categories that match are of this kind."""
+
+    place: Place
+    kind: Kind
+    pattern: re.Pattern[str]
+
+
+def _rule(place: Place, kind: Kind, *alternatives: str) -> Rule:
+    return Rule(place, kind, re.compile("|".join(alternatives)))
+
+
+_ANY_CASE = "(?i)"
+RULES: tuple[Rule, ...] = (
+    # Kernels that communicate (`method` 0.4). NCCL has renamed its kernels twice.
+    _rule(
+        Place.KERNEL,
+        Kind.COLLECTIVE,
+        _ANY_CASE + r"nccl(Dev)?Kernel",
+        r"ncclSymk?DevKernel",
+        r"rccl|msccl|nvshmem|deep_?ep\b|::deep_?ep::|dpsk::ep::|hybrid_?ep",
+        r"(one|two)_?shot_all_?reduce|multimem_|cross_device_reduce|oneccl|hccl|hcom_",
+    ),
+    # Kernels that compute, by library and by what frameworks call them.
+    _rule(
+        Place.KERNEL,
+        Kind.COMPUTE,
+        _ANY_CASE
+        + r"gemm|gemv|cutlass|cublas|cudnn|cute::|nvjet|xmma|wgmma|hmma|\bCijk_|rocblas|hipblas|tensile|miopen|tensorop|ck::|\bck_tile",
+        r"at::native|at::cuda|vectorized_elementwise|elementwise|c10::|at_cuda_detail|fbgemm|torch::|pytorch",
+        r"triton|inductor|flash|fmha|attention|attn_(fwd|bwd)|softmax|layer_?norm|rms_?norm|batch_?norm|group_?norm|bn_fw|bn_bw|norm_kernel",
+        r"reduce|scan|sort|radix|histogram|unique|thrust::|\bcub::|rocprim|hipcub",
+        r"conv|winograd|_fft|pooling|im2col|col2im|wgrad|dgrad|fprop|transpose|permute|nchw|nhwc",
+        r"embedding|index_(add|select|put|copy)|indexing_|linearize_index|compute_cuda_kernel|gather|scatter|catarray|tril|triu|arange|philox|dropout",
+        r"multi_tensor|foreach|adam|lamb|sgd|gelu|silu|relu|sigmoid|tanh|cross_entropy|nll_loss|topk|argmax|rope|rotary|quantize",
+        r"split_?k|spmm|sddmm|csrmv|csrmm|cusparse|cusolver|curand|trsm|syrk|\baten_|memset|rocclr_",
+    ),
+    _rule(Place.COPY, Kind.COPY, ""),
+    # Calls of the runtime and driver.
+    _rule(
+        Place.CALL,
+        Kind.SYNC,
+        r"^(cuda|hip)(Stream|Device|Event|Thread)Synchronize|^cu(Stream|Ctx|Event)Synchronize|^hipCtxSynchronize",
+        r"^(cuda|hip)Mem(cpy|set)(2D|3D|ToSymbol|FromSymbol|DtoH|HtoD|DtoD|WithStream|Peer)?$|^cuMemcpy(?!\w*Async)",
+    ),
+    _rule(
+        Place.CALL,
+        Kind.ALLOC,
+        r"^(cuda|hip)(Malloc|Free|Host(Alloc|Register|Unregister)|ExtMalloc|MemPool\w*Trim)|^cuMem(Alloc|Free|Create|Map|Unmap|Release|Host|SetAccess|Address)",
+    ),
+    _rule(Place.CALL, Kind.COMPILE, r"ModuleLoad|LibraryLoad|ModuleUnload|LinkComplete|GraphInstantiate|nvrtc|hiprtc"),
+    _rule(Place.CALL, Kind.LAUNCH, r"Launch|Mem(cpy|set)\w*Async|MemPrefetch"),
+    _rule(Place.CALL, Kind.OTHER, ""),
+    # Words of this project's own recorder, whatever category they stand in.
+    *(
+        _rule(place, kind, rf"^scaleprof::({words})\b")
+        for place in (Place.OPERATOR, Place.ANNOTATION)
+        for kind, words in (
+            (Kind.WAIT, "wait"),
+            (Kind.COMPUTE, "emulated_compute"),
+            (Kind.INPUT, "input"),
+            (Kind.GC, "gc"),
+            (Kind.CHECKPOINT, "checkpoint"),
+        )
+    ),
+    # Operators. Those that only enqueue communication are launches: no compute, and no transfer either.
+    _rule(Place.OPERATOR, Kind.WAIT, r"^(_?c10d_functional|aten)::wait_tensor|^c10d::monitored_barrier"),
+    _rule(Place.OPERATOR, Kind.LAUNCH, r"^_?c10d(_functional(_autograd)?)?::|^symm_mem::"),
+    _rule(Place.OPERATOR, Kind.OTHER, r"^record_param_comms$|^(nccl|hccl|xccl|ucc|mpi):"),
+    _rule(Place.OPERATOR, Kind.P2P, r"^gloo:(send|recv)"),
+    _rule(Place.OPERATOR, Kind.COLLECTIVE, r"^gloo:"),
+    _rule(Place.OPERATOR, Kind.INPUT, r"^enumerate\(Data(Loader|Pipe)\)|^aten::pin_memory"),
+    _rule(Place.OPERATOR, Kind.COMPILE, r"CompiledFxGraph|^dynamo_timed|TorchDynamo|_compile\.compile_inner"),
+    _rule(
+        Place.OPERATOR, Kind.PHASE, r"^ProfilerStep#|^Optimizer\.(step|zero_grad)#|^DistributedDataParallel\.forward$"
+    ),
+    _rule(Place.OPERATOR, Kind.OP, ""),
+    # Annotations.
+    _rule(Place.ANNOTATION, Kind.P2P, r"^gloo:(send|recv)"),
+    _rule(Place.ANNOTATION, Kind.COLLECTIVE, r"^gloo:"),
+    _rule(Place.ANNOTATION, Kind.OTHER, r"^(nccl|hccl|xccl|ucc|mpi):|^record_param_comms$"),
+    _rule(Place.ANNOTATION, Kind.INPUT, r"^enumerate\(Data(Loader|Pipe)\)|\b(data_load|next_batch|wait_for_batch)\b"),
+    _rule(
+        Place.ANNOTATION,
+        Kind.COMPILE,
+        r"CompiledFxGraph|dynamo_timed|TorchDynamo|_compile\.compile_inner|inductor_codecache",
+    ),
+    _rule(Place.ANNOTATION, Kind.GC, _ANY_CASE + r"\bgc[._ ]?collect\b|garbage.?collect"),
+    _rule(
+        Place.ANNOTATION,
+        Kind.CHECKPOINT,
+        _ANY_CASE + r"(save|write|load|async)_?(model_?)?(checkpoint|ckpt|state_dict)|torch\.(save|load)\b",
+    ),
+    _rule(Place.ANNOTATION, Kind.PHASE, ""),
+)
+
+
+def category_of(text: str) -> str:
+    """The category in today's words."""
+    return _OLD_CATEGORIES.get(text, text)
+
+
+def place_of(category: str) -> Place:
+    """The family of a category; what is unknown stands aside."""
+    place = _PLACES.get(category)
+    if place is None:
+        place = Place.CALL if _CALLS.search(category) else Place.ASIDE
+    return place
+
+
+def runs_on_device(category: str) -> bool:
+    """Whether events of this category stand on a device's stream, not on a host thread."""
+    return place_of(category) in (Place.KERNEL, Place.COPY) or category in _DEVICE_ASIDE
+
+
+def kind_of(category: str, name: str, hint: Hint = Hint.NONE) -> tuple[Kind, bool]:
+    """What events of this name are, and whether a rule said so."""
+    place = place_of(category)
+    if place == Place.ASIDE:
+        return Kind.OTHER, True
+    if hint != Hint.NONE:
+        return (Kind.P2P if hint == Hint.P2P else Kind.COLLECTIVE), True
+    for rule in RULES:
+        if rule.place == place and rule.pattern.search(name):
+            return rule.kind, True
+    return Kind.COMPUTE, False
+
+
+def kinds_of(names: Sequence[tuple[str, str]], hints: Sequence[Hint]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Kind and `by_rule` of every distinct name."""
+    found = [kind_of(category, name, hint) for (category, name), hint in zip(names, hints, strict=True)]
+    return (
+        np.array([kind for kind, _ in found], dtype=np.uint8),
+        np.array([by_rule for _, by_rule in found], dtype=np.bool_),
+    )

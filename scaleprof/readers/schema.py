@@ -1,0 +1,148 @@
+"""What of an event's JSON is decoded, and what its arguments say about a collective.
+
+The decoder skips everything that is not named here, without making objects of it.
+"""
+
+from typing import Any
+
+import msgspec
+
+from scaleprof.readers.base import CommNote
+from scaleprof.trace import UNKNOWN
+
+Number = int | float | str | None
+"""What stands where a number should: real files hold ints, floats, strings and null."""
+_NOTHING = msgspec.Raw(b"")
+
+
+class Arguments(msgspec.Struct, gc=False, frozen=True):
+    """The arguments that matter, of any event."""
+
+    correlation: Number = None
+    bytes: Number = None
+    collective: Number = msgspec.field(name="Collective name", default=None)
+    in_elements: Number = msgspec.field(name="In msg nelems", default=None)
+    out_elements: Number = msgspec.field(name="Out msg nelems", default=None)
+    dtype: msgspec.Raw = _NOTHING
+    group: Number = msgspec.field(name="Process Group Name", default=None)
+    group_id: Number = msgspec.field(name="Process Group ID", default=None)
+    group_size: Number = msgspec.field(name="Group size", default=None)
+    seq: Number = msgspec.field(name="Seq", default=None)
+    source: Number = msgspec.field(name="Src Rank", default=None)
+    target: Number = msgspec.field(name="Dst Rank", default=None)
+    shapes: msgspec.Raw = msgspec.field(name="Input Dims", default=_NOTHING)
+    types: msgspec.Raw = msgspec.field(name="Input type", default=_NOTHING)
+    values: msgspec.Raw = msgspec.field(name="Concrete Inputs", default=_NOTHING)
+    name: msgspec.Raw = _NOTHING
+    """In M events: the name of a thread."""
+
+
+NO_ARGUMENTS = Arguments()
+
+
+class Complete(msgspec.Struct, tag_field="ph", tag="X", gc=False):
+    """An event with a start and a duration."""
+
+    name: str
+    ts: msgspec.Raw
+    dur: msgspec.Raw = _NOTHING
+    cat: str = ""
+    pid: Number = None
+    tid: Number = None
+    args: Arguments | None = NO_ARGUMENTS
+
+
+class Meta(msgspec.Struct, tag_field="ph", tag="M", gc=False):
+    """Names a process or a thread."""
+
+    name: str = ""
+    pid: Number = None
+    tid: Number = None
+    args: Arguments | None = NO_ARGUMENTS
+
+
+_SKIPPED = tuple(
+    msgspec.defstruct(f"Skipped{place}", [], tag_field="ph", tag=phase, gc=False)
+    for place, phase in enumerate("sftiICBEbneaNODPRcvVSTpF(),")
+)
+_EVENT: Any = Complete | Meta
+for _kind in _SKIPPED:
+    _EVENT = _EVENT | _kind
+ONE = msgspec.json.Decoder(_EVENT)
+MANY = msgspec.json.Decoder(list[_EVENT])
+_LISTS = ("TensorList", "GenericList")
+_NO_TENSOR = ("Scalar", "ScalarList")
+SPEAKS_OF_COMM = ("c10d::", "gloo:", "record_param_comms")
+
+
+def note_of(name: str, arguments: Arguments) -> CommNote:
+    if name.startswith(("c10d::", "gloo:")):
+        return _note_of_shapes(name, arguments)
+    group = arguments.group if arguments.group is not None else arguments.group_id
+    peer = arguments.target if "send" in str(arguments.collective) else arguments.source
+    return CommNote(
+        op=str(arguments.collective or ""),
+        in_elements=whole(arguments.in_elements),
+        out_elements=whole(arguments.out_elements),
+        dtype=text_of(arguments.dtype),
+        group="" if group is None else str(group),
+        group_size=whole(arguments.group_size),
+        seq=whole(arguments.seq),
+        peer=whole(peer),
+    )
+
+
+def _note_of_shapes(name: str, arguments: Arguments) -> CommNote:
+    """gloo writes no metadata: elements and type from the inputs. Operators name the output first, where they have two lists of tensors."""
+    shapes, types, values = _list(arguments.shapes), _list(arguments.types), _list(arguments.values)
+    sizes = [_elements(shape, kind) for shape, kind in zip(shapes, [*types, *[""] * len(shapes)], strict=False)]
+    first, second = ([*sizes, 0, 0])[:2]
+    inputs, outputs = (second, first) if second else (first, 0)
+    if name.startswith("gloo:"):  # a span lists the tensors of its input only
+        inputs, outputs = sum(sizes), 0
+    tensors = [kind for kind in types if isinstance(kind, str) and kind not in ("", *_NO_TENSOR, *_LISTS)]
+    return CommNote(
+        op=name,
+        in_elements=inputs if sizes else UNKNOWN,
+        out_elements=outputs or UNKNOWN,
+        dtype=tensors[0] if tensors else "",
+        peer=whole(values[2]) if name.startswith(("c10d::send", "c10d::recv_")) and len(values) > 2 else UNKNOWN,
+    )
+
+
+def _elements(shape: Any, kind: Any) -> int:
+    """The elements of one input: a tensor's shape, or a list of them. A tensor with no dimensions holds one element."""
+    if not isinstance(shape, list) or kind in _NO_TENSOR or (kind == "" and not shape):
+        return 0
+    if kind in _LISTS or any(isinstance(part, list) for part in shape):
+        return sum(_elements(part, "tensor") for part in shape)
+    product = 1
+    for length in shape:
+        product *= whole(length, absent=0)
+    return product
+
+
+def _list(raw: msgspec.Raw) -> list[Any]:
+    value = _value(raw)
+    return value if isinstance(value, list) else []
+
+
+def text_of(raw: msgspec.Raw) -> str:
+    value = _value(raw)
+    return "" if value is None else str(value)
+
+
+def _value(raw: msgspec.Raw) -> Any:
+    try:
+        return msgspec.json.decode(raw) if raw else None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def whole(value: Any, *, absent: int = UNKNOWN) -> int:
+    """A whole number that fits a column, from what stands where one should."""
+    try:
+        number = int(value)
+    except (TypeError, ValueError, OverflowError):
+        return absent
+    return number if abs(number) < 2**62 else absent

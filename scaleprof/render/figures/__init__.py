@@ -1,0 +1,1 @@
+"""Charts as the plain dictionaries that plotly draws, one file per family of pictures; none of them imports plotly."""

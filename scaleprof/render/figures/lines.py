@@ -1,0 +1,232 @@
+"""Lines with interval bands over sizes, steps or time: labelled at their ends where they end together, else by a legend."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from scaleprof.render.figures.base import (
+    Spec,
+    factor_of,
+    figure,
+    inert,
+    label,
+    legend_on_top,
+    names_axis,
+    room_for,
+    shown,
+    suffix_of,
+    title_of,
+    value_axis,
+)
+from scaleprof.render.palette import LIGHT, color
+from scaleprof.render.words import number, percent
+from scaleprof.results import Axis, Chart, Layer
+
+HEIGHT = 300
+BOTTOM = 48
+FEW_POINTS = 16  # up to here every point has a mark
+MOST_LABELS = 8
+LABEL_PX = 16  # smallest distance between two labels
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star")
+
+
+def lines(chart: Chart) -> Spec:
+    """The figure of a chart of kind `lines`."""
+    layers = [layer for layer in chart.layers if len(layer.x)]
+    drawn = [layer for layer in layers if not _is_constant_reference(layer)]
+    main = [layer for layer in drawn if layer.style != "reference"]
+    place = _Places(chart.x, layers)
+    low, high = _range(chart.y, layers)
+    direct = 1 < len(drawn) <= MOST_LABELS and len({place.of(layer)[-1] for layer in drawn}) == 1
+    legend = len(drawn) > 1 and not direct
+    data: list[Spec] = []
+    for layer in drawn:
+        data += _band(layer, main.index(layer) if layer in main else 0, place, chart.y)
+    for layer in drawn:
+        data.append(_line(layer, main.index(layer) if layer in main else 0, place, chart, legend=legend))
+    top = 40 if legend else 14
+    annotations, shapes = _references(layers, chart.y, (low, high))
+    right = 24
+    if direct:
+        right = room_for([inert(layer.name, 22) for layer in drawn])
+        annotations += _end_labels(drawn, main, chart.y, (low, high), HEIGHT - top - BOTTOM)
+    x, y = place.axis(), value_axis(chart.y, low, high)
+    x["fixedrange"] = y["fixedrange"] = direct or bool(annotations)
+    return figure(
+        data,
+        height=HEIGHT,
+        margin=(66 if chart.y.label else 50, right, top, BOTTOM),
+        x=x,
+        y=y,
+        hovermode="x unified",
+        annotations=annotations,
+        shapes=shapes,
+        **(legend_on_top() if legend else {}),
+    )
+
+
+class _Places:
+    """Where values of the horizontal axis lie: as they are, or numbered where they are names."""
+
+    def __init__(self, axis: Axis, layers: Sequence[Layer]) -> None:
+        self.described = axis
+        self.values: list[Any] = list(dict.fromkeys(value for layer in layers for value in layer.x))
+
+    def of(self, layer: Layer) -> list[Any]:
+        if self.described.scale == "category":
+            return [self.values.index(value) for value in layer.x]
+        return shown(layer.x, self.described)
+
+    def axis(self) -> Spec:
+        title = title_of(self.described)
+        if self.described.scale == "category":
+            return names_axis(self.values, title)
+        known = sorted(value for value in shown(self.values, self.described) if value is not None) or [0.0]
+        first, last = known[0], known[-1]
+        if self.described.scale == "log2" and first > 0:
+            pad = max((math.log10(last) - math.log10(first)) * 0.04, 0.05)
+            every = math.ceil(len(known) / 12)
+            ticks = known[::-1][::every][::-1]
+            spread = {"type": "log", "range": [math.log10(first) - pad, math.log10(last) + pad]}
+            return {
+                **value_axis(self.described, first, last),
+                **spread,
+                "tickvals": ticks,
+                "ticktext": [number(int(size) if size == int(size) else size) for size in ticks],
+                "tickformat": "",
+            }
+        pad = (last - first) * 0.02 or 0.5
+        return {**value_axis(self.described, first - pad, last + pad, grid=False), "nticks": 9}
+
+
+def _is_constant_reference(layer: Layer) -> bool:
+    return layer.style == "reference" and len(set(layer.y)) == 1
+
+
+def _range(axis: Axis, layers: Sequence[Layer]) -> tuple[float, float]:
+    """Lower and upper end of the vertical axis over everything drawn, in the unit shown."""
+    ends = [[*layer.y, *(layer.low or ()), *(layer.high or ())] for layer in layers]
+    known = [value for end in ends for value in shown(end, axis) if value is not None] or [0.0, 1.0]
+    low, high = min(known), max(known)
+    if axis.from_zero:
+        return min(low * 1.05, 0.0), (high * 1.07 if high > 0 else 1.0)
+    pad = (high - low) * 0.08 or abs(high) * 0.05 or 1.0
+    return low - pad, high + pad
+
+
+def _line(layer: Layer, order: int, place: _Places, chart: Chart, *, legend: bool) -> Spec:
+    reference, muted = layer.style == "reference", layer.color == "muted"
+    stroke = LIGHT["ink-3"] if reference else color(layer.color, order)
+    few = len(layer.x) <= FEW_POINTS and not reference
+    mode = "markers" if muted or len(layer.x) == 1 else "lines+markers" if few else "lines"
+    trace: Spec = {
+        "type": "scatter",
+        "name": inert(layer.name),
+        "x": place.of(layer),
+        "y": shown(layer.y, chart.y),
+        "mode": mode,
+        "line": {
+            "color": stroke,
+            "width": 1.2 if reference else 2 if few else 1.6,
+            "dash": "dash" if reference else "solid",
+        },
+        "marker": {
+            "color": stroke,
+            "size": 8 if few else 6,
+            "symbol": "circle-open" if muted else SYMBOLS[order % len(SYMBOLS)],
+            "line": {"color": stroke, "width": 1.5 if muted else 0},
+        },
+        "hovertemplate": f"%{{y:,.4~r}}{suffix_of(chart.y)}<extra>{inert(layer.name)}</extra>",
+        "showlegend": legend,
+        "cliponaxis": False,
+    }
+    if layer.text:
+        trace |= {"text": [inert(text) for text in layer.text], "textposition": "top center", "mode": f"{mode}+text"}
+    return trace
+
+
+def _band(layer: Layer, order: int, place: _Places, axis: Axis) -> list[Spec]:
+    """The interval around a line as one closed shape; points without an interval stand for themselves."""
+    if layer.low is None or layer.high is None or len(layer.x) < 2:
+        return []
+    points = [
+        (x, low if low is not None else y, high if high is not None else y)
+        for x, y, low, high in zip(
+            place.of(layer), shown(layer.y, axis), shown(layer.low, axis), shown(layer.high, axis), strict=True
+        )
+        if y is not None
+    ]
+    fill = LIGHT["ink-3"] if layer.style == "reference" else color(layer.color, order)
+    there = [(x, high) for x, _, high in points]
+    back = [(x, low) for x, low, _ in reversed(points)]
+    outline = there + back
+    return [
+        {
+            "type": "scatter",
+            "name": f"{inert(layer.name)}, interval",
+            "x": [x for x, _ in outline],
+            "y": [y for _, y in outline],
+            "mode": "lines",
+            "line": {"width": 0, "color": fill},
+            "fill": "toself",
+            "fillcolor": fill,
+            "opacity": 0.18,
+            "hoverinfo": "skip",
+            "showlegend": False,
+        }
+    ]
+
+
+def _references(layers: Sequence[Layer], axis: Axis, ends: tuple[float, float]) -> tuple[list[Spec], list[Spec]]:
+    """Constant references as dashed lines across the plot, with their names and values."""
+    annotations, shapes = [], []
+    for layer in layers:
+        if not _is_constant_reference(layer):
+            continue
+        value = layer.y[0]
+        at = value * factor_of(axis)
+        line = {"color": LIGHT["ink-3"], "width": 1.2, "dash": "dash"}
+        shapes.append(
+            {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": at, "y1": at, "line": line, "layer": "below"}
+        )
+        words = (
+            f"{percent(value).removesuffix('.0')} %" if axis.unit == "share" else f"{number(value)}{suffix_of(axis)}"
+        )
+        text = f"{inert(layer.name)} {words}"
+        fraction = (at - ends[0]) / (ends[1] - ends[0])
+        place = {"xref": "paper", "x": 0.01, "xanchor": "left", "yref": "paper", "y": fraction, "yanchor": "top"}
+        annotations.append(label(text, **place))
+    return annotations, shapes
+
+
+def _end_labels(
+    drawn: Sequence[Layer], main: Sequence[Layer], axis: Axis, ends: tuple[float, float], height: int
+) -> list[Spec]:
+    """Names to the right of where the lines end, moved apart where they would overlap."""
+    low, high = ends
+    wanted = []
+    for layer in drawn:
+        last = next((value for value in reversed(shown(layer.y, axis)) if value is not None), low)
+        wanted.append(((last - low) / (high - low) * height, layer))
+    wanted.sort(key=lambda pair: pair[0])
+    places: list[float] = []
+    for at, _ in wanted:
+        places.append(max(at, places[-1] + LABEL_PX) if places else at)
+    excess = max(places[-1] - height, 0.0) if places else 0.0
+    places = [at - excess if index == len(places) - 1 else at for index, at in enumerate(places)]
+    for index in range(len(places) - 2, -1, -1):
+        places[index] = min(places[index], places[index + 1] - LABEL_PX)
+    return [
+        label(
+            f"<b>{inert(layer.name, 22)}</b>",
+            xref="paper",
+            x=1,
+            xanchor="left",
+            xshift=4,
+            yref="paper",
+            y=at / height,
+            yanchor="middle",
+            font={"color": color(layer.color, main.index(layer)) if layer in main else LIGHT["ink-3"]},
+        )
+        for at, (_, layer) in zip(places, wanted, strict=True)
+    ]

@@ -1,0 +1,171 @@
+"""The words of a report in plain language: at the foot of the page, and as a note on labels and table heads where they occur."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Term:
+    """One word, what it means, and how else it is written in labels and column names."""
+
+    id: str
+    name: str
+    text: str
+    also: tuple[str, ...] = ()
+
+
+TERMS = (
+    Term(
+        "karp-flatt",
+        "Karp-Flatt fraction",
+        "The serial fraction that would explain the speedup seen, if Amdahl's law were all there is. Where it grows with the size, overhead grows.",
+        ("karp-flatt", "karp_flatt", "serial fraction"),
+    ),
+    Term(
+        "compute-scalability",
+        "Compute scalability",
+        "Compute per sample at the smallest size over compute per sample at this one: below 100 % the same work takes more time as such.",
+        ("compute scalability", "compute_scalability"),
+    ),
+    Term(
+        "efficiency",
+        "Scaling efficiency",
+        "Throughput per rank over throughput per rank at the reference size. 100 % means that nothing is lost by growing.",
+        ("efficiency",),
+    ),
+    Term(
+        "strong-scaling",
+        "Strong scaling",
+        "The global batch stays the same, so every rank gets less work as ranks are added.",
+        ("strong scaling",),
+    ),
+    Term(
+        "weak-scaling",
+        "Weak scaling",
+        "The work of a rank stays the same, so the job does more as ranks are added.",
+        ("weak scaling",),
+    ),
+    Term(
+        "speedup",
+        "Speedup",
+        "Throughput of the whole job over its throughput at the reference size.",
+        ("speedup",),
+    ),
+    Term(
+        "exposed-communication",
+        "Exposed communication",
+        "Time in which a rank does nothing but communicate or wait for communication. What runs under compute is hidden and costs no time.",
+        ("exposed comm", "exposed_comm"),
+    ),
+    Term(
+        "exposed-wait",
+        "Waiting for slow ranks",
+        "The part of exposed communication in which the last rank has not arrived: a faster network would not help.",
+        ("exposed wait", "waiting for slow", "exposed_wait"),
+    ),
+    Term(
+        "exposed-transfer",
+        "Exposed transfer",
+        "The part of exposed communication after the last rank has arrived: bytes on the wire and latency.",
+        ("exposed transfer", "exposed_transfer"),
+    ),
+    Term(
+        "bubble",
+        "Pipeline bubble",
+        "Time a pipeline stage waits for its neighbours to hand it work.",
+        ("bubble",),
+    ),
+    Term(
+        "overlap",
+        "Overlap ratio",
+        "Share of the communication that ran while the same rank computed. 100 % means communication costs no time.",
+        ("overlap", "hidden behind", "hidden comm"),
+    ),
+    Term(
+        "exposed-memory",
+        "Exposed memory copies",
+        "Copies between host and device, or within a device, that neither compute nor communication hides.",
+        ("exposed memory", "exposed copies", "exposed_memory"),
+    ),
+    Term(
+        "idle",
+        "Idle",
+        "What is left of the step when compute, exposed communication and exposed copies are taken away: input, launch gaps, host work.",
+        ("idle",),
+    ),
+    Term(
+        "parallel-efficiency",
+        "Parallel efficiency",
+        "Share of the step that all ranks together spend computing, at this size alone.",
+        ("parallel efficiency",),
+    ),
+    Term(
+        "growth",
+        "Growth",
+        "What a sample costs a rank more at the larger size, class by class; the parts add up to the whole difference.",
+        ("growth",),
+    ),
+    Term(
+        "losses",
+        "Losses",
+        "Each class's share of the step times the number of ranks: how many machines' worth of time went where.",
+        ("equivalents", "not computing", "not used"),
+    ),
+    Term(
+        "run-queue-wait",
+        "Run-queue wait",
+        "Time the training thread could have run but had no core. Much of it means an oversubscribed machine, whose times say little about the job.",
+        ("run-queue", "runq", "waiting for a core"),
+    ),
+    Term(
+        "throughput",
+        "Throughput",
+        "Samples of all ranks in a step over the mean time of the steady steps.",
+        ("throughput",),
+    ),
+    Term(
+        "busbw",
+        "Bus bandwidth",
+        "Bytes over time, scaled so that it can be compared with the speed of a link whatever the number of ranks (as nccl-tests does).",
+        ("busbw", "bus bandwidth"),
+    ),
+    Term(
+        "steady-steps",
+        "Steady steps",
+        "Steps after warm-up that every rank has seen and no start or stop of the profiler disturbed. All statistics use these.",
+        ("steady",),
+    ),
+    Term(
+        "interval",
+        "95 % interval",
+        "From resampling blocks of neighbouring steps (moving-block bootstrap): the range in which the mean lies 95 times out of 100.",
+    ),
+    Term(
+        "sampling",
+        "Sampling",
+        "Mean time of all steady steps over the mean time of the profiled ones: how far the profiled steps stand for all.",
+        ("sampling", "against profiled"),
+    ),
+    Term(
+        "emulated-device",
+        "Emulated device",
+        "Stands in for a GPU by sleeping for a known time, so that real communication can be studied on a machine too small for the compute.",
+    ),
+    Term(
+        "synthetic",
+        "Synthetic data",
+        "Traces that were computed from a description of a job, not recorded. Their answers are known.",
+    ),
+    Term(
+        "world-size",
+        "World size",
+        "The number of ranks, that is processes, of a job; on GPUs usually one per device.",
+        ("world size", "world_size"),
+    ),
+)
+
+
+def term_in(label: str) -> Term | None:
+    """The term that a label or a column name speaks of, the more special one first."""
+    lowered = label.lower()
+    special = sorted(((word, term) for term in TERMS for word in term.also), key=lambda pair: -len(pair[0]))
+    return next((term for word, term in special if word in lowered), None)

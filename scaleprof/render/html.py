@@ -1,0 +1,127 @@
+"""The report as one HTML file that needs nothing else and may ask for nothing: no request leaves the page.
+
+The file forbids by a policy of hashes everything but its own three scripts. Texts come first; plotly and the figures lie in the file compressed,
+are inflated after the first paint, and every chart is drawn when it comes into view. Without scripts all texts, numbers and tables are there.
+"""
+
+import base64
+import gzip
+import hashlib
+import json
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from scaleprof.render import page
+from scaleprof.render.charts import plotly_script, plotly_version
+from scaleprof.render.glossary import TERMS, term_in
+from scaleprof.render.palette import DARK, LEAF_NAMES, LIGHT, SERIES, SWAP
+from scaleprof.render.parts import sections_of_all
+from scaleprof.render.tables import readable
+from scaleprof.render.words import together
+from scaleprof.results import Report
+
+_EARLY_SCRIPT = """(function () {
+  var theme = null;
+  try { theme = localStorage.getItem("scaleprof-theme"); } catch (blocked) { theme = null; }
+  if (theme !== "light" && theme !== "dark") theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  document.documentElement.dataset.theme = theme;
+  document.documentElement.classList.add("js");
+  window.PlotlyConfig = { MathJaxConfig: "local" };
+})();"""
+
+
+def render_html(report: Report) -> str:
+    """The page as text, UTF-8."""
+    data = page.PageData()
+    comparison = page.sections_of(report.comparison, data)
+    runs = page.runs_of(report, data)
+    grouping = readable(report.grouping, most=500)
+    overview = comparison[0] if comparison and comparison[0].name == "overview" else None
+    script = _package_file("page.js")
+    content = (
+        _environment()
+        .from_string(_package_file("page.html"))
+        .render(
+            report=report,
+            heading=together(report.verdict or report.title),
+            overview=overview,
+            comparison=comparison[1:] if overview else comparison,
+            runs=runs,
+            selected=page.selected_run(report),
+            banners=list(dict.fromkeys(run.banner for run in runs if run.banner)),
+            findings=page.findings_of(report, runs),
+            caveats=page.caveats_of(report),
+            methods=page.methods_of(report),
+            measured=page.measured_table(report),
+            grouping=grouping,
+            terms=TERMS,
+            term_in=term_in,
+            leaves=_leaves_in(report),
+            plotly_version=plotly_version(),
+            policy=_policy(_EARLY_SCRIPT, script, plotly_script()),
+            # What follows is our own text and base64, nothing from a trace.
+            style=Markup(_package_file("page.css") + _colors()),
+            early_script=Markup(_EARLY_SCRIPT),
+            script=Markup(script),
+            plotly_island=Markup(_plotly_island()),
+            data_island=Markup(_island(_data_json(data))),
+        )
+    )
+    # A lone surrogate, which JSON can smuggle into a name, has no UTF-8.
+    return content.encode("utf-8", "replace").decode("utf-8")
+
+
+def _environment() -> Environment:
+    return Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+def _package_file(name: str) -> str:
+    return files("scaleprof.render").joinpath(name).read_text(encoding="utf-8")
+
+
+def _data_json(data: page.PageData) -> str:
+    content: dict[str, Any] = {"swap": SWAP, "charts": data.charts, "tables": data.tables}
+    return json.dumps(content, allow_nan=False, separators=(",", ":"))
+
+
+@cache
+def _plotly_island() -> str:
+    return _island(plotly_script())
+
+
+def _island(text: str) -> str:
+    """Text compressed and in base64, in which no end of a script can occur; the same text gives the same bytes."""
+    return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
+
+
+def _policy(*scripts: str) -> str:
+    """The content-security policy: these scripts, inline styles (plotly sets them) and images made in the page."""
+    allowed = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts
+    )
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "connect-src 'none'; form-action 'none'; base-uri 'none'"
+    )
+
+
+def _colors() -> str:
+    """The palette as style-sheet variables, each light and dark."""
+    names = [*LEAF_NAMES, *SERIES, "muted"]
+    declarations = "".join(f"--{name.replace('_', '-')}:light-dark({LIGHT[name]},{DARK[name]});" for name in names)
+    return f":root{{{declarations}}}\n"
+
+
+def _leaves_in(report: Report) -> list[tuple[str, str]]:
+    """Style variable and name of the classes of time that some chart of the report draws."""
+    used = set()
+    for result in sections_of_all(report):
+        for chart in result.charts:
+            for layer in chart.layers:
+                used |= {layer.color} if any(layer.y) else set()
+                used |= {text for text, value in zip(layer.text or (), layer.y, strict=False) if value}
+    return [(leaf.replace("_", "-"), name) for leaf, name in LEAF_NAMES.items() if leaf in used]

@@ -1,0 +1,315 @@
+"use strict";
+// What moves on the page: inflates figures and plotly, draws charts when they come into view, switches run and theme, prints, and hands out data.
+// It computes no number of the report. Text from a trace reaches the document through textContent only.
+(function () {
+  const root = document.documentElement;
+  const config = { showSendToCloud: false, plotlyServerURL: "", displaylogo: false, displayModeBar: false, responsive: true, scrollZoom: false };
+  const plots = Array.from(document.querySelectorAll(".plot"));
+  const byId = (id) => document.getElementById(id);
+  let data = null;
+
+  // ---- what lies compressed in the file ----
+  async function inflate(id) {
+    const bytes = Uint8Array.from(atob(byId(id).textContent.trim()), (letter) => letter.charCodeAt(0));
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+  }
+
+  let dataPromise = null;
+  function loadData() {
+    dataPromise = dataPromise || inflate("data-gz").then((text) => (data = JSON.parse(text)));
+    return dataPromise;
+  }
+
+  let plotlyPromise = null;
+  function loadPlotly() {
+    plotlyPromise = plotlyPromise || inflate("plotly-gz").then((source) => {
+      const script = document.createElement("script");
+      script.textContent = source; // Its hash stands in the policy of this page.
+      document.head.appendChild(script);
+      return window.Plotly;
+    });
+    return plotlyPromise;
+  }
+
+  // ---- charts ----
+  function dark() {
+    return root.dataset.theme === "dark" && !root.classList.contains("printing");
+  }
+
+  // A copy in which every colour that is exactly one of the light palette is replaced by its dark one.
+  function colored(value) {
+    if (typeof value === "string") return dark() && Object.hasOwn(data.swap, value) ? data.swap[value] : value;
+    if (Array.isArray(value)) return value.map(colored);
+    if (value === null || typeof value !== "object") return value;
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, colored(item)]));
+  }
+
+  // A name in two lines, broken at the blank nearest to its middle.
+  function broken(text) {
+    const blanks = Array.from(text.matchAll(/ /g), (found) => found.index);
+    if (text.length < 13 || !blanks.length) return text;
+    const at = blanks.reduce((best, blank) => Math.abs(blank - text.length / 2) < Math.abs(best - text.length / 2) ? blank : best);
+    return text.slice(0, at) + "<br>" + text.slice(at + 1);
+  }
+
+  // On a narrow screen names take two lines, labels lose their second part, and what is still too long is cut at the edge.
+  function narrowed(traces, layout, width) {
+    const margin = layout.margin;
+    if (layout.yaxis.ticktext) {
+      layout.yaxis.ticktext = layout.yaxis.ticktext.map(broken);
+      const longest = Math.max(...layout.yaxis.ticktext.flatMap((text) => text.split("<br>")).map((line) => line.length));
+      margin.l = Math.min(margin.l, longest * 7 + 10, Math.round(width * 0.36));
+    }
+    if (traces[0].base) {
+      for (const label of layout.annotations) label.text = label.text.replace(/<\/b>.*$/, "</b>");
+      margin.r = Math.min(margin.r, 74);
+    }
+    margin.r = Math.min(margin.r, Math.round(width * 0.33));
+    layout.xaxis.nticks = 5;
+  }
+
+  // The figure for a given width; a legend that needs several lines gets them.
+  function fitted(figure, width) {
+    const { data: traces, layout } = colored(figure);
+    const margin = layout.margin;
+    if (width < 460) narrowed(traces, layout, width);
+    if (layout.showlegend) {
+      let lines = 1, used = 0;
+      for (const trace of traces.filter((trace) => trace.showlegend !== false)) {
+        const wide = trace.name.length * 7 + 44;
+        if (used && used + wide > width - margin.l - margin.r) { lines += 1; used = 0; }
+        used += wide;
+      }
+      margin.t += (lines - 1) * 20;
+      layout.height += (lines - 1) * 20;
+    }
+    return { traces, layout: { ...layout, width } };
+  }
+
+  function draw(plot) {
+    if (!data || !window.Plotly || !plot.clientWidth) return;
+    const { traces, layout } = fitted(data.charts[plot.id].figure, plot.clientWidth);
+    plot.style.minHeight = layout.height + "px";
+    plot.classList.remove("wait");
+    window.Plotly.react(plot, traces, layout, config);
+    plot.dataset.drawn = dark() ? "dark" : "light";
+    plot.dataset.width = plot.clientWidth;
+  }
+
+  async function drawLater(plot) {
+    plot.classList.add("wait");
+    await Promise.all([loadData(), loadPlotly()]);
+    if (!plot.dataset.drawn) draw(plot);
+  }
+
+  const watcher = new IntersectionObserver((seen) => {
+    for (const entry of seen.filter((entry) => entry.isIntersecting)) {
+      watcher.unobserve(entry.target);
+      drawLater(entry.target).catch(unable);
+    }
+  }, { rootMargin: "500px 0px" });
+
+  function unable() {
+    for (const plot of plots.filter((plot) => !plot.dataset.drawn)) {
+      plot.classList.remove("wait");
+      plot.textContent = "This browser cannot unpack the charts; their numbers are in the tables.";
+    }
+  }
+
+  // Draw again what was drawn for another width or theme and can be seen now.
+  function refresh() {
+    for (const plot of plots) {
+      const stale = plot.dataset.drawn !== (dark() ? "dark" : "light") || Number(plot.dataset.width) !== plot.clientWidth;
+      if (plot.dataset.drawn && plot.clientWidth && stale) draw(plot);
+    }
+  }
+
+  let resizing = 0;
+  window.addEventListener("resize", () => { clearTimeout(resizing); resizing = setTimeout(refresh, 120); });
+
+  // ---- theme ----
+  byId("theme").addEventListener("click", () => {
+    root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark";
+    try { localStorage.setItem("scaleprof-theme", root.dataset.theme); } catch (blocked) { /* A sandboxed frame has no storage; the theme then lasts as long as the page. */ }
+    refresh();
+  });
+
+  // ---- runs: the address is #<section>?run=<name> ----
+  const select = byId("run-select");
+
+  function addressed() {
+    const [section, query] = location.hash.slice(1).split("?");
+    const run = new URLSearchParams(query || "").get("run");
+    const option = select && Array.from(select.options).find((option) => option.dataset.key === run);
+    return { section, place: option ? option.value : null };
+  }
+
+  function remember(section) {
+    const key = select && select.selectedOptions[0].dataset.key;
+    try { history.replaceState(null, "", "#" + section + (key ? "?" + new URLSearchParams({ run: key }) : "")); } catch (blocked) { /* A page without an address of its own keeps none. */ }
+  }
+
+  function showRun(place) {
+    const reading = currentSection();
+    for (const part of document.querySelectorAll("[data-run]")) part.classList.toggle("selected", part.dataset.run === String(place));
+    if (select) select.value = String(place);
+    refresh();
+    return reading;
+  }
+
+  function currentSection() {
+    const above = Array.from(document.querySelectorAll("main section, main .run-head")).filter((part) => part.offsetParent && part.getBoundingClientRect().top < 140);
+    return above.length ? above[above.length - 1] : null;
+  }
+
+  if (select) {
+    select.addEventListener("change", () => {
+      const reading = showRun(select.value);
+      const inRun = reading && reading.closest(".run");
+      const same = inRun && document.querySelector(`.run.selected section[data-name="${CSS.escape(reading.dataset.name || "")}"]`);
+      const target = inRun ? same || byId("run-" + select.value) : reading;
+      if (inRun) target.scrollIntoView({ behavior: "instant" });
+      remember(target ? target.id : "overview");
+    });
+  }
+
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest('a[href^="#"]');
+    if (!link) return;
+    const target = byId(link.getAttribute("href").slice(1));
+    if (!target) return;
+    event.preventDefault();
+    const run = target.closest("[data-run]");
+    if (run && !run.classList.contains("selected")) showRun(run.dataset.run);
+    target.scrollIntoView();
+    remember(target.id);
+  });
+
+  function followAddress() {
+    const { section, place } = addressed();
+    if (place !== null) showRun(place);
+    if (section && byId(section)) byId(section).scrollIntoView({ behavior: "instant" });
+  }
+  window.addEventListener("hashchange", followAddress);
+
+  const links = new Map(Array.from(document.querySelectorAll(".side a")).map((link) => [link.getAttribute("href").slice(1), link]));
+  let marked = null;
+  function mark() {
+    const section = currentSection();
+    const link = section && links.get(section.id);
+    if (link === marked) return;
+    if (marked) { marked.classList.remove("on"); marked.removeAttribute("aria-current"); }
+    if (link) { link.classList.add("on"); link.setAttribute("aria-current", "true"); }
+    marked = link;
+  }
+  window.addEventListener("scroll", () => requestAnimationFrame(mark), { passive: true });
+
+  // ---- the numbers behind a chart or table ----
+  function cell(value) {
+    if (value === null || value === undefined) return "";
+    let text = String(value);
+    // A spreadsheet would run such a text as a formula; plain numbers stay numbers.
+    if (typeof value !== "number" && /^[=+\-@\t\r]/.test(text) && !/^[+-]?\d+(\.\d+)?(e[+-]?\d+)?$/i.test(text)) text = "'" + text;
+    return /[",\n\r]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
+  }
+
+  function numbersOf(key) {
+    return data.tables[key] || data.charts[key].data;
+  }
+
+  function save(url, name) {
+    const link = document.createElement("a");
+    link.href = url;
+    link.download = name.replace(/[^\w.-]+/g, "-");
+    link.click();
+  }
+
+  function saveCsv(key) {
+    const { columns, data: rows, name } = numbersOf(key);
+    const text = [columns, ...rows].map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
+    const url = URL.createObjectURL(new Blob([text], { type: "text/csv;charset=utf-8" }));
+    save(url, name + ".csv");
+    setTimeout(() => URL.revokeObjectURL(url), 10000);
+  }
+
+  function element(name, text, className) {
+    const made = document.createElement(name);
+    if (text !== undefined) made.textContent = text;
+    if (className) made.className = className;
+    return made;
+  }
+
+  function toggleData(button) {
+    const foot = button.closest(".foot");
+    const old = foot.querySelector(".data");
+    button.setAttribute("aria-expanded", String(!old));
+    if (old) { old.remove(); return; }
+    const { columns, data: rows } = numbersOf(button.dataset.show);
+    const box = element("div", undefined, "data scroll"), table = box.appendChild(element("table"));
+    box.tabIndex = 0;
+    const numeric = columns.map((_, place) => rows.some((row) => typeof row[place] === "number"));
+    const head = table.appendChild(element("thead")).appendChild(element("tr"));
+    columns.forEach((column, place) => head.appendChild(element("th", column, numeric[place] ? "" : "l")));
+    const body = table.appendChild(element("tbody"));
+    for (const row of rows.slice(0, 300)) {
+      const line = body.appendChild(element("tr"));
+      row.forEach((value, place) => line.appendChild(element("td", shownNumber(value), numeric[place] ? "" : "l")));
+    }
+    if (rows.length > 300) box.appendChild(element("p", `The first 300 of ${rows.length} rows; the CSV file has all of them.`, "hint"));
+    foot.appendChild(box);
+  }
+
+  function shownNumber(value) {
+    if (value === null) return "–";
+    return typeof value === "number" && !Number.isInteger(value) ? String(Number(value.toPrecision(6))) : String(value);
+  }
+
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    if (button.closest("summary")) event.preventDefault();
+    if (button.dataset.csv || button.dataset.show) await loadData();
+    if (button.dataset.csv) saveCsv(button.dataset.csv);
+    if (button.dataset.show) toggleData(button);
+    if (button.dataset.png) {
+      const plot = byId(button.dataset.png);
+      await drawLater(plot);
+      const url = await window.Plotly.toImage(plot, { format: "png", scale: 2 });
+      save(url, numbersOf(plot.id).name + ".png");
+    }
+  });
+
+  // ---- notes on words ----
+  const tip = byId("tip");
+  function showTip(event) {
+    const word = event.target.closest && event.target.closest("[data-tip]");
+    tip.hidden = !word;
+    if (!word) return;
+    tip.textContent = word.dataset.tip;
+    const at = word.getBoundingClientRect();
+    tip.style.left = Math.max(8, Math.min(at.left, root.clientWidth - tip.offsetWidth - 8)) + "px";
+    const below = at.bottom + 8 + tip.offsetHeight < root.clientHeight;
+    tip.style.top = (below ? at.bottom + 8 : at.top - tip.offsetHeight - 8) + "px";
+  }
+  document.addEventListener("mouseover", showTip);
+  document.addEventListener("focusin", showTip);
+  document.addEventListener("keydown", (event) => { if (event.key === "Escape") tip.hidden = true; });
+
+  // ---- paper ----
+  function forPaper() {
+    root.classList.add("printing");
+    for (const plot of plots) if (plot.clientWidth) draw(plot);
+  }
+  window.addEventListener("beforeprint", forPaper);
+  window.addEventListener("afterprint", () => { root.classList.remove("printing"); refresh(); });
+  byId("print").addEventListener("click", async () => {
+    await Promise.all([loadData(), loadPlotly()]);
+    window.print();
+  });
+
+  // ---- start: text is there already, the library comes after the first paint ----
+  for (const plot of plots) watcher.observe(plot);
+  followAddress();
+  mark();
+  requestAnimationFrame(() => setTimeout(() => Promise.all([loadData(), loadPlotly()]).catch(unable), 0));
+})();

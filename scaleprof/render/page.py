@@ -1,0 +1,363 @@
+"""What the page template is given: the report cut into tiles, cards, tables and remarks, every number already in words.
+
+Anchors: a section of the comparison is `<name>`, one of a run `run-<place>-<name>`. Charts and tables of the page's data have the keys
+`chart-<number>` and `table-<number>`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from scaleprof.render.charts import data_of, has_something_to_draw, spec_of
+from scaleprof.render.glossary import Term, term_in
+from scaleprof.render.parts import sections_of_all, urgency
+from scaleprof.render.tables import Readable, readable
+from scaleprof.render.words import interval, measure, phrase, together
+from scaleprof.results import Chart, Finding, Metric, Report, Result, RunReport, Table, _plain
+from scaleprof.run import RunInfo
+
+_WIDE_KINDS = ("heatmap",)
+_GAIN_WORDS = {
+    "measured": "throughput, measured",
+    "ceiling": "throughput, at most",
+    "replayed": "throughput, replayed",
+    "": "throughput",
+}
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One number with its scope."""
+
+    label: str
+    term: Term | None
+    amount: str
+    unit: str
+    interval: str
+    note: str
+    spark: str
+    """The trend as points of a polyline in a box of 100 x 24; empty where there is none."""
+    color: str
+    is_word: bool
+
+
+@dataclass(frozen=True)
+class Card:
+    """One chart and what stands around it."""
+
+    key: str
+    title: str
+    subtitle: str
+    how: str
+    wide: bool
+    height: int
+    """In pixels; 0 where there is nothing to draw."""
+
+
+@dataclass(frozen=True)
+class TableView:
+    """One table of a section."""
+
+    key: str
+    title: str
+    content: Readable
+    is_open: bool
+
+
+@dataclass(frozen=True)
+class FindingView:
+    """One finding in the list of the first page."""
+
+    finding: Finding
+    gain: str
+    gain_words: str
+    anchor: str
+    section: str
+    run: int | None
+
+
+@dataclass(frozen=True)
+class SectionView:
+    """One section; `run` is the place of its run, None for the comparison."""
+
+    anchor: str
+    name: str
+    title: str
+    headline: str
+    tiles: list[Tile]
+    cards: list[Card]
+    tables: list[TableView]
+    caveats: tuple[str, ...]
+    run: int | None
+
+
+@dataclass(frozen=True)
+class RunPart:
+    """One run: its sections and what it was."""
+
+    place: int
+    key: str
+    label: str
+    series: str
+    banner: str
+    facts: list[tuple[str, str]]
+    sections: list[SectionView]
+    caveats: tuple[str, ...]
+
+
+@dataclass
+class PageData:
+    """What the page's script gets: figures and the unrounded numbers behind charts and tables."""
+
+    charts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def sections_of(results: Sequence[Result], data: PageData, *, run: int | None = None) -> list[SectionView]:
+    """Sections ready for the template; their figures and numbers are put into `data`."""
+    return [_section(result, data, run) for result in results]
+
+
+def runs_of(report: Report, data: PageData) -> list[RunPart]:
+    """Every run in the order of the report."""
+    keys: list[str] = []
+    parts = []
+    for place, run in enumerate(report.runs):
+        keys.append(run.info.name if run.info.name not in keys else f"{run.info.name}~{place}")
+        parts.append(
+            RunPart(
+                place=place,
+                key=keys[-1],
+                label=run.label,
+                series=run.info.series or "",
+                banner=banner_of(run.info),
+                facts=_facts(run),
+                sections=sections_of(run.sections, data, run=place),
+                caveats=tuple(sentence(caveat) for caveat in run.caveats),
+            )
+        )
+    return parts
+
+
+def banner_of(info: RunInfo) -> str:
+    """What must be known before any number of this run is believed; empty for a plain recording."""
+    parts = []
+    if info.synthetic:
+        parts.append("Synthetic data: computed from a description of a job, not recorded.")
+    if info.emulated:
+        what = info.emulated.what
+        parts.append(f"{what[:1].upper()}{what[1:]}.")
+        if info.emulated.link:
+            parts.append(f"Network: {info.emulated.link}.")
+    return " ".join(parts)
+
+
+def findings_of(report: Report, runs: Sequence[RunPart]) -> list[FindingView]:
+    """Every finding, the most severe and then the most rewarding first."""
+    found = [
+        _finding(finding, section, section.name, None, "")
+        for section in report.comparison
+        for finding in section.findings
+    ]
+    for part, run in zip(runs, report.runs, strict=True):
+        several = f" of {part.label}" if len(runs) > 1 else ""
+        found += [
+            _finding(finding, section, f"run-{part.place}-{section.name}", part.place, several)
+            for section in run.sections
+            for finding in section.findings
+        ]
+    return sorted(found, key=lambda view: urgency(view.finding))
+
+
+def caveats_of(report: Report) -> list[tuple[str, list[str]]]:
+    """Everything that may be wrong, each sentence once, with the sections and runs it was said of."""
+    places: dict[str, dict[str, list[str]]] = {caveat: {} for caveat in report.caveats}
+    for section in report.comparison:
+        for caveat in section.caveats:
+            places.setdefault(caveat, {}).setdefault(section.title, [])
+    for run in report.runs:
+        said = [("", caveat) for caveat in run.caveats]
+        said += [(section.title, caveat) for section in run.sections for caveat in section.caveats]
+        for title, caveat in said:
+            places.setdefault(caveat, {}).setdefault(title, []).append(run.info.name)
+    several = len(report.runs) > 1
+    return [(sentence(text), _where(titles, several=several)) for text, titles in places.items()]
+
+
+def _where(titles: dict[str, list[str]], *, several: bool) -> list[str]:
+    """`Steps (strong-1, strong-2 and 3 more)` by section."""
+    shown = []
+    for title, runs in titles.items():
+        names = list(dict.fromkeys(runs)) if several else []
+        listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        shown.append(f"{title} ({listed})" if title and listed else title or listed)
+    return [place for place in shown if place]
+
+
+def methods_of(report: Report) -> list[tuple[str, str, str]]:
+    """How the numbers are made: (section, what is drawn, text), each text once."""
+    methods = {
+        chart.how: (result.title, chart.y.label or chart.kind.replace("_", " "), chart.how)
+        for result in reversed(sections_of_all(report))
+        for chart in result.charts
+        if chart.how
+    }
+    return list(reversed(methods.values()))
+
+
+def sentence(text: str) -> str:
+    """A remark with a capital letter and a full stop."""
+    if not text:
+        return ""
+    ended = text if text.endswith((".", "!", "?", ")")) else f"{text}."
+    return together(ended[:1].upper() + ended[1:])
+
+
+def measured_table(report: Report) -> Readable:
+    """What was measured: one row per run."""
+    columns = (
+        "run", "world_size", "ranks read", "framework", "model", "strategy", "precision", "device", "backend", "level",
+        "local_batch", "global_batch", "parameters", "nodes",
+    )  # fmt: skip
+    rows = []
+    for run in report.runs:
+        info = run.info
+        rows.append(
+            [
+                info.name + (f", repeat {info.repeat}" if info.repeat else ""), info.world_size, len(run.ranks_read),
+                info.framework, info.model, info.strategy, info.precision, info.device_name or info.device, info.backend,
+                info.level, info.local_batch, info.global_batch, info.parameters, info.nodes,
+            ]
+        )  # fmt: skip
+    return readable(Table.of_rows(columns, rows))
+
+
+def selected_run(report: Report) -> int:
+    """The run shown first: the largest."""
+    sizes = [run.info.world_size for run in report.runs]
+    return sizes.index(max(sizes)) if sizes else 0
+
+
+def _section(result: Result, data: PageData, run: int | None) -> SectionView:
+    prefix = "" if run is None else f"run-{run}-"
+    tables = []
+    for place, (name, table) in enumerate(item for item in result.tables.items() if len(item[1])):
+        key = f"table-{len(data.tables)}"
+        data.tables[key] = {"columns": list(table.columns), "data": table.rows(), "name": f"{prefix}{name}"}
+        is_open = run is None and place == 0 and result.name != "overview"
+        tables.append(TableView(key, name.replace("_", " ").capitalize(), readable(table), is_open))
+    return SectionView(
+        anchor=f"{prefix}{result.name}",
+        name=result.name,
+        title=result.title,
+        headline="" if result.headline in {chart.title for chart in result.charts} else sentence(result.headline),
+        tiles=[tile_of(metric) for metric in result.metrics],
+        cards=_cards(result.charts, data, prefix),
+        tables=tables,
+        caveats=tuple(sentence(caveat) for caveat in result.caveats),
+        run=run,
+    )
+
+
+def tile_of(metric: Metric) -> Tile:
+    """A metric as a tile."""
+    amount, unit = measure(metric.value, metric.unit)
+    bounds = interval(metric.low, metric.high, metric.unit, beside=unit if unit != "%" else "")
+    note = metric.note
+    return Tile(
+        label=metric.label,
+        term=term_in(metric.label) or term_in(metric.id.rpartition(".")[2]),
+        amount=amount,
+        unit=unit,
+        interval=f"95 %: {bounds}" if bounds else "",
+        note=note,
+        spark=_spark(metric.trend),
+        color="exposed-comm" if "exposed" in metric.id else "idle" if "unused" in metric.id else "series-1",
+        is_word=isinstance(metric.value, str),
+    )
+
+
+def _spark(trend: Sequence[float]) -> str:
+    known = [float(value) for value in trend if value is not None and value == value]
+    if len(known) < 2:
+        return ""
+    low, high = min(known), max(known)
+    # Ups and downs below 2 % of the level are drawn small instead of being blown up to the whole height.
+    span = max(high - low, 0.02 * max(abs(high), abs(low))) or 1.0
+    middle = (high + low) / 2
+    return " ".join(
+        f"{100 * place / (len(known) - 1):.1f},{12 - 20 * (value - middle) / span:.1f}"
+        for place, value in enumerate(known)
+    )
+
+
+def _cards(charts: Sequence[Chart], data: PageData, prefix: str) -> list[Card]:
+    cards: list[Card] = []
+    for chart in charts:
+        key = f"chart-{len(data.charts)}"
+        numbers = data_of(chart)
+        spec = spec_of(chart) if has_something_to_draw(chart) else None
+        data.charts[key] = {
+            "figure": _plain(spec),
+            "data": {"columns": list(numbers.columns), "data": numbers.rows(), "name": f"{prefix}{chart.id}"},
+        }
+        height = int(spec["layout"]["height"]) if spec else 0
+        how = sentence(chart.how) if chart.how else ""
+        cards.append(Card(key, together(chart.title), together(chart.subtitle), how, chart.kind in _WIDE_KINDS, height))
+    return _paired(cards, data)
+
+
+def _paired(cards: Sequence[Card], data: PageData) -> list[Card]:
+    """Two cards a row, equally high; one that finds no partner takes the whole row."""
+    placed: list[Card] = []
+    waiting: Card | None = None
+    for card in cards:
+        if card.wide or waiting is None:
+            placed += [_widened(waiting)] if waiting else []
+            waiting = None if card.wide else card
+            placed += [card] if card.wide else []
+            continue
+        height = max(waiting.height, card.height)
+        placed += [_as_high(waiting, height, data), _as_high(card, height, data)]
+        waiting = None
+    return [*placed, _widened(waiting)] if waiting else placed
+
+
+def _widened(card: Card) -> Card:
+    return Card(card.key, card.title, card.subtitle, card.how, True, card.height)
+
+
+def _as_high(card: Card, height: int, data: PageData) -> Card:
+    if card.height:
+        data.charts[card.key]["figure"]["layout"]["height"] = height
+    return Card(card.key, card.title, card.subtitle, card.how, card.wide, height if card.height else 0)
+
+
+def _finding(finding: Finding, section: Result, anchor: str, run: int | None, several: str) -> FindingView:
+    gain = f"+{phrase(finding.gain_share, 'share')}" if finding.gain_share else ""
+    words = _GAIN_WORDS[finding.gain_kind]
+    return FindingView(finding, gain, words, anchor, f"{section.title}{several}", run)
+
+
+def _facts(run: RunReport) -> list[tuple[str, str]]:
+    """What the run was, in a few words each; unknown things are left out."""
+    info = run.info
+    facts = [
+        (
+            "Ranks",
+            f"{len(run.ranks_read)} of {info.world_size} read"
+            if len(run.ranks_read) != info.world_size
+            else str(info.world_size),
+        ),
+        ("Model", info.model),
+        ("Strategy", info.strategy),
+        ("Framework", info.framework),
+        ("Device", info.device_name or info.device),
+        ("Backend", info.backend),
+        ("Precision", info.precision),
+        ("Local batch", phrase(info.local_batch, "") if info.local_batch is not None else None),
+        ("Recorded at level", info.level),
+        ("Nodes", str(info.nodes) if info.nodes else None),
+        *((name, str(version)) for name, version in list(info.versions.items())[:4]),
+    ]
+    return [(name, str(value)) for name, value in facts if value]

@@ -1,0 +1,59 @@
+"""What every test promises: it leaves no thread, process or profiler running behind it."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+_PATIENCE_S = 3.0
+"""Threads and processes that were told to end may take this long."""
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running() -> Iterator[None]:
+    threads, processes = _threads(), _processes()
+    yield
+    assert _settles(lambda: _threads() - threads), f"threads left running: {_threads() - threads}"
+    assert _settles(lambda: _processes() - processes), f"processes left running: {_processes() - processes}"
+    assert sys.getprofile() is None, "a profile function was left installed"
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        assert not torch._C._autograd._profiler_enabled(), "torch's profiler was left running"
+        assert not torch.distributed.is_available() or not torch.distributed.is_initialized(), (
+            "a process group was left"
+        )
+
+
+def _settles(left: Callable[[], set[object]]) -> bool:
+    deadline = time.monotonic() + _PATIENCE_S
+    while left():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _threads() -> set[object]:
+    return {thread for thread in threading.enumerate() if thread.is_alive()}
+
+
+def _processes() -> set[object]:
+    """Children and their children, but for multiprocessing's own helper, which lives as long as the tests."""
+    found: set[object] = set()
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if process.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in " ".join(process.cmdline()):
+                found.add(process)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+@pytest.fixture
+def repository() -> Path:
+    """The folder of the project."""
+    return Path(__file__).parent.parent

@@ -1,0 +1,182 @@
+"""Charts as figures: plotly takes them, text is inert, and the data table keeps every number."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from scaleprof.render.charts import data_of, figure_of, has_something_to_draw, plotly_version, spec_of
+from scaleprof.render.figures.base import Spec
+from scaleprof.render.palette import LIGHT
+from scaleprof.results import Axis, Chart, Layer, Report
+from tests.render.made import REPORTS
+from tests.render.made_comparison import overview, scaling_charts
+from tests.render.made_evil import EVIL, evil_charts
+from tests.render.made_runs import ranks_section, stacked
+
+
+def charts_of(report: Report) -> Iterator[Chart]:
+    for section in [*report.comparison, *(section for run in report.runs for section in run.sections)]:
+        yield from section.charts
+
+
+def chart(kind: str, *layers: Layer, x: Axis | None = None, y: Axis | None = None) -> Chart:
+    return Chart("c", kind, "Title", "", x or Axis("x"), y or Axis("y", from_zero=True), layers)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_plotly_accepts_every_figure(name: str) -> None:
+    for one in charts_of(REPORTS[name]()):
+        figure = figure_of(one)
+        assert len(figure.data) == len(spec_of(one)["data"])
+        json.dumps(spec_of(one), allow_nan=False)
+    assert plotly_version()
+
+
+def strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from strings(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from strings(item)
+
+
+def test_no_string_of_a_trace_is_markup_for_plotly() -> None:
+    for one in evil_charts():
+        for text in strings(spec_of(one)):
+            bare = (
+                text.replace("<b>", "")
+                .replace("</b>", "")
+                .replace("<br>", "")
+                .replace("<extra>", "")
+                .replace("</extra>", "")
+            )
+            assert "<" not in bare, text
+
+
+def test_only_palette_colors_are_drawn() -> None:
+    def colors(value: object) -> Iterator[str]:
+        return (text for text in strings(value) if text.startswith("#"))
+
+    for one in charts_of(REPORTS["study"]()):
+        assert set(colors(spec_of(one))) <= set(LIGHT.values())
+
+
+def test_a_waterfall_hangs_each_bar_on_the_one_before() -> None:
+    [losses] = overview().charts
+    [trace] = spec_of(losses)["data"]
+    assert trace["type"] == "bar"
+    # Exposed memory is zero and not drawn.
+    assert spec_of(losses)["layout"]["yaxis"]["ticktext"] == [
+        "4 ranks paid for",
+        "Exposed communication",
+        "Idle",
+        "Useful work",
+    ]
+    assert trace["base"][:2] == [0, 4]
+    assert trace["base"][2] == pytest.approx(trace["base"][1] + trace["x"][1], rel=1e-5)
+    assert trace["base"][3] == 0
+    assert trace["x"][3] == pytest.approx(trace["base"][2] + trace["x"][2], rel=1e-5)
+    assert trace["marker"]["color"] == [LIGHT[name] for name in ("total", "exposed_comm", "idle", "compute")]
+    assert spec_of(losses)["layout"]["annotations"][1]["text"] == "<b>−1.02</b>  25.4 %"
+
+
+def test_a_last_change_that_is_no_sum_hangs_too() -> None:
+    [trace] = spec_of(chart("waterfall", Layer("w", ["whole", "part"], [4.0, -1.0])))["data"]
+    assert trace["base"] == [0, 4]
+
+
+def test_sizes_are_ticks_of_a_logarithmic_axis_and_lines_are_labelled_at_their_ends() -> None:
+    figure = spec_of(scaling_charts()[1])
+    assert figure["layout"]["xaxis"]["type"] == "log"
+    assert figure["layout"]["xaxis"]["ticktext"] == ["1", "2", "4"]
+    assert not figure["layout"]["showlegend"]
+    texts = [label["text"] for label in figure["layout"]["annotations"]]
+    assert texts == ["target 80 %", "<b>strong scaling</b>", "<b>weak scaling</b>"]
+    [target] = figure["layout"]["shapes"]
+    assert (target["y0"], target["line"]["dash"]) == (80, "dash")
+    assert [trace["fill"] for trace in figure["data"] if "fill" in trace] == ["toself", "toself"]
+
+
+def test_labels_at_the_ends_do_not_overlap() -> None:
+    layers = [Layer(f"rank {rank}", [0, 1], [1.0, 1.0 + rank / 1000]) for rank in range(8)]
+    layout = spec_of(chart("lines", *layers))["layout"]
+    height = layout["height"] - layout["margin"]["t"] - layout["margin"]["b"]
+    places = sorted(label["y"] * height for label in layout["annotations"])
+    assert all(after - before >= 15.9 for before, after in zip(places, places[1:], strict=False))
+    assert places[-1] <= height + 0.1
+
+
+def test_lines_that_end_apart_get_a_legend_and_left_out_points_are_marks() -> None:
+    figure = spec_of(
+        chart("lines", Layer("steady", [3, 4], [1.0, 1.0]), Layer("left out", [0, 1], [2.0, 2.0], color="muted"))
+    )
+    assert figure["layout"]["showlegend"]
+    assert figure["data"][1]["mode"] == "markers"
+
+
+def test_shares_are_drawn_in_percent_and_kept_as_they_are_in_the_data() -> None:
+    efficiency = scaling_charts()[1]
+    strong = next(trace for trace in spec_of(efficiency)["data"] if trace["name"] == "strong scaling")
+    assert strong["y"][0] == 100
+    table = data_of(efficiency)
+    assert table["efficiency (share)"][0] == 1.0
+    assert list(table.columns) == ["series", "ranks", "efficiency (share)", "low", "high"]
+
+
+def test_stacks_carry_their_sums_and_drop_classes_without_time() -> None:
+    one = stacked("s", "t", ["1 rank", "2 ranks"], [(400.0, 0.0, 0.0, 12.4), (200.0, 20.0, 0.0, 10.0)], "ranks")
+    figure = spec_of(one)
+    assert [trace["name"] for trace in figure["data"]] == ["Compute", "Exposed communication", "Idle"]
+    assert [label["text"] for label in figure["layout"]["annotations"]] == ["<b>412 ms</b>", "<b>230 ms</b>"]
+    assert figure["data"][0]["text"] == ["400", "200"]
+    assert figure["data"][2]["text"] == ["", ""]
+    assert figure["data"][0]["orientation"] == "v"
+    assert (
+        spec_of(stacked("s", "t", ["rank 0", "rank 1"], [(1.0, 1.0, 0.0, 0.0)] * 2, "rank"))["data"][0]["orientation"]
+        == "h"
+    )
+
+
+def test_names_that_look_like_numbers_keep_their_places() -> None:
+    figure = spec_of(chart("bars", Layer("n", ["7", "3", "7.5"], [1.0, 2.0, 3.0])))
+    assert figure["layout"]["xaxis"]["ticktext"] == ["7", "3", "7.5"]
+    assert figure["data"][0]["x"] == [0, 1, 2]
+
+
+def test_a_deviation_has_a_neutral_middle_and_far_cells_do_not_wash_it_out() -> None:
+    [heat] = ranks_section("strong", 4).charts
+    [trace] = spec_of(heat)["data"]
+    assert trace["zmin"] == -trace["zmax"]
+    assert trace["colorscale"][2] == [0.5, LIGHT["middle"]]
+    assert trace["z"][0][5] is None
+    cells: list[list[float | None]] = [[0.01] * 99 + [5.0]]
+    [far] = spec_of(chart("heatmap", Layer("h", list(range(100)), ["rank 0"], z=cells)))["data"]
+    assert far["zmax"] < 1
+    assert "beyond" in far["colorbar"]["title"]["text"]
+
+
+def test_many_ranks_draw_without_texts() -> None:
+    names = [f"rank {rank}" for rank in range(1024)]
+    figure = spec_of(
+        chart("stacked_bars", Layer("Compute", names, [1.0] * 1024), Layer("Idle", names, [0.2] * 1024), x=Axis("rank"))
+    )
+    assert len(figure["layout"]["xaxis"]["ticktext"]) <= 30
+    assert figure["layout"]["annotations"] == []
+
+
+def test_a_chart_without_values_is_not_drawn() -> None:
+    assert not has_something_to_draw(chart("lines"))
+    assert not has_something_to_draw(chart("bars", Layer("n", ["a"], [None])))
+    assert not has_something_to_draw(chart("heatmap", Layer("n", [], [], z=[])))
+
+
+def test_the_data_of_a_heatmap_has_a_row_per_cell() -> None:
+    [heat] = ranks_section("strong", 2).charts
+    table = data_of(heat)
+    assert list(table.columns) == ["rank", "step", "from the median"]
+    assert len(table) == 48
+    assert EVIL in data_of(evil_charts()[0]).columns

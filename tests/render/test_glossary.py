@@ -1,0 +1,24 @@
+"""Every word of the glossary is explained once, and labels find the most special one."""
+
+from scaleprof.render.glossary import TERMS, term_in
+
+
+def test_ids_and_names_are_unique() -> None:
+    assert len({term.id for term in TERMS}) == len({term.name for term in TERMS}) == len(TERMS)
+
+
+def test_a_label_finds_the_most_special_term() -> None:
+    expected = {
+        "Efficiency, strong scaling": "strong-scaling",
+        "Efficiency": "efficiency",
+        "Parallel efficiency": "parallel-efficiency",
+        "karp_flatt": "karp-flatt",
+        "exposed_comm_ms": "exposed-communication",
+        "Waiting for a core": "run-queue-wait",
+        "Communication hidden behind compute": "overlap",
+    }
+    for label, id in expected.items():
+        term = term_in(label)
+        assert term is not None
+        assert term.id == id, label
+    assert term_in("Distinct names") is None

@@ -1,0 +1,184 @@
+"""The page without a browser: its structure, what it forbids, and that every string is inert."""
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from scaleprof.render.html import render_html
+from tests.render.made import REPORTS, evil, minimal, study
+from tests.render.made_evil import EVIL
+
+BUDGET = 5_000_000
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, texts and scripts of a page."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.texts: list[str] = []
+        self._in = ""
+        self.feed(source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._in = tag
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._in == "script":
+            self.scripts.append(data)
+        elif self._in != "style":
+            self.texts.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    @property
+    def ids(self) -> list[str]:
+        return [str(attributes["id"]) for _, attributes in self.tags if "id" in attributes]
+
+
+def island(source: str, id: str) -> str:
+    found = re.search(rf'id="{id}">([^<]*)<', source)
+    assert found
+    return gzip.decompress(base64.b64decode(found[1])).decode()
+
+
+def data(source: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(island(source, "data-gz"))
+    return content
+
+
+def test_the_study_has_its_sections_in_order_and_every_id_once() -> None:
+    page = Page(render_html(study()))
+    sections = [attributes["id"] for attributes in page.all("section")]
+    assert sections[:4] == ["overview", "scaling", "growth", "run-0-time"]
+    assert sections[-3:] == ["methods", "caveats", "glossary"]
+    assert len(page.ids) == len(set(page.ids))
+    links = {str(attributes["href"]) for attributes in page.all("a")}
+    assert {link[1:] for link in links} <= set(page.ids)
+    assert all(link.startswith("#") for link in links)
+
+
+def test_the_largest_run_is_selected_first() -> None:
+    page = Page(render_html(study()))
+    runs = [
+        attributes for tag, attributes in page.tags if tag == "div" and str(attributes.get("class")).startswith("run")
+    ]
+    assert [run["data-run"] for run in runs if run["class"] == "run selected"] == ["2"]
+    assert [option["data-key"] for option in page.all("option")][:3] == ["strong-1", "strong-2", "strong-4"]
+
+
+def test_every_plot_has_a_name_and_a_figure() -> None:
+    source = render_html(study())
+    plots = [attributes for _, attributes in Page(source).tags if attributes.get("class") == "plot"]
+    charts = data(source)["charts"]
+    assert len(plots) == len(charts) > 10
+    assert all(plot["role"] == "img" and plot["aria-label"] for plot in plots)
+    assert {str(plot["id"]) for plot in plots} == set(charts)
+
+
+def test_the_policy_allows_exactly_the_three_scripts() -> None:
+    source = render_html(study())
+    page = Page(source)
+    policy = next(
+        str(meta["content"]) for meta in page.all("meta") if meta.get("http-equiv") == "Content-Security-Policy"
+    )
+    own = [
+        script for script, attributes in zip(page.scripts, page.all("script"), strict=True) if "type" not in attributes
+    ]
+    expected = {
+        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+        for text in [*own, island(source, "plotly-gz")]
+    }
+    assert len(own) == 2
+    assert set(re.findall(r"'sha256-[^']+'", policy)) == expected
+    assert "default-src 'none'" in policy
+    assert "unsafe-eval" not in policy
+    assert "script-src 'unsafe-inline'" not in policy
+
+
+def test_nothing_in_the_page_points_outside() -> None:
+    for attributes in (attributes for make in REPORTS.values() for _, attributes in Page(render_html(make())).tags):
+        for name in ("src", "href", "action", "srcset", "data"):
+            value = attributes.get(name)
+            assert value is None or value.startswith("#"), (name, value)
+
+
+def test_evil_strings_stay_text() -> None:
+    source = render_html(evil())
+    page = Page(source)
+    assert not page.all("img")
+    assert len(page.all("script")) == 4
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+    assert EVIL in "".join(page.texts)
+    assert "void gemm<4, float>(x) && a<b>c</b>" in "".join(page.texts)
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_a_page_is_within_its_budget_and_the_same_again(name: str) -> None:
+    source = render_html(REPORTS[name]())
+    assert len(source.encode()) < BUDGET
+    assert source == render_html(REPORTS[name]())
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_no_text_shows_a_missing_value(name: str) -> None:
+    words = " ".join(Page(render_html(REPORTS[name]())).texts).replace("NaN metric", "")
+    assert not re.search(r"\b(NaN|nan|None|null|undefined|inf)\b", words)
+
+
+def test_emulated_and_synthetic_runs_say_so() -> None:
+    assert (
+        'role="note">Compute emulated, communication real. Network: 200mbit between namespaces.</div>'
+        in render_html(study())
+    )
+    assert 'role="note">Synthetic data' in render_html(evil())
+    assert 'class="banner"' not in render_html(minimal())
+
+
+def test_a_report_with_next_to_nothing_still_is_a_page() -> None:
+    page = Page(render_html(minimal()))
+    assert [attributes["id"] for attributes in page.all("section")] == [
+        "overview",
+        "run-0-kernels",
+        "methods",
+        "caveats",
+        "glossary",
+    ]
+    text = " ".join(page.texts)
+    assert "No step was found." in text
+    assert "scaleprof analyze PATH" in text
+    assert not page.all("select")
+
+
+def test_a_caveat_said_in_many_places_stands_once_with_the_places() -> None:
+    source = render_html(study())
+    section = source[source.index('<section id="caveats"') : source.index('<section id="glossary"')]
+    assert section.count("the profiler started") == 1
+    assert "strong-1, strong-2, strong-4 and 3 more" in section
+
+
+def test_words_of_the_glossary_are_links_with_a_note() -> None:
+    page = Page(render_html(study()))
+    terms = {str(attributes["href"]) for attributes in page.all("a") if attributes.get("class") == "term"}
+    assert {"#term-efficiency", "#term-karp-flatt", "#term-exposed-communication", "#term-run-queue-wait"} <= terms
+
+
+def test_numbers_behind_charts_and_tables_are_unrounded() -> None:
+    content = data(render_html(study()))
+    scaling = next(table for table in content["tables"].values() if table["name"] == "scaling")
+    assert scaling["columns"][0] == "series"
+    assert scaling["data"][2][5] == pytest.approx(152.0)
+    assert len(scaling["data"]) == 6
