@@ -171,7 +171,7 @@ def _host_activity(trace: Trace) -> Activity:
     comm = union(events.spans(np.isin(kinds, _COMMUNICATION)))
     blocked = union(trace.waits, events.spans(kinds == Kind.WAIT))
     spans_of_compute = kinds == Kind.COMPUTE
-    leaves = _leaf_operators(trace)
+    leaves = leaf_operators(trace)
     if leaves.any():
         rows = leaves | spans_of_compute
         compute = subtract(union(events.spans(rows)), union(blocked, events.spans(kinds == Kind.INPUT)))
@@ -183,7 +183,7 @@ def _host_activity(trace: Trace) -> Activity:
     return Activity("subtracted", EMPTY, comm, EMPTY, blocked, nothing)
 
 
-def _leaf_operators(trace: Trace) -> NDArray[np.bool_]:
+def leaf_operators(trace: Trace) -> NDArray[np.bool_]:
     """Operators that contain no other operator, span of compute or wait, on the threads that compute (not gloo's workers)."""
     events, kinds = trace.events, trace.kinds
     inner = np.isin(kinds, (Kind.OP, Kind.COMPUTE, Kind.WAIT, Kind.INPUT)) & (trace.lanes.device[events.lane] < 0)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from scaleprof.align import RunView
+from scaleprof.analyses.account import leaf_operators
 from scaleprof.analyses.base import Analysis, many, percent
 from scaleprof.results import Metric, Result, Table
 from scaleprof.trace import Kind, Trace
@@ -18,7 +19,7 @@ def kernels(trace: Trace) -> Table:
     """
     events, kinds = trace.events, trace.kinds
     busy = np.isin(kinds, _BUSY)
-    busy &= trace.on_device if trace.has_device else np.ones(len(events), dtype=bool)
+    busy = busy & trace.on_device if trace.has_device else busy | leaf_operators(trace)
     in_step = busy & (events.step >= 0)
     before = busy & (events.step < 0) & (events.link < 0)
     size = len(trace.names.text)

@@ -193,9 +193,9 @@ def emulated_sleep(seconds: float) -> None:
     if session is None:
         time.sleep(seconds)
         return
-    runq_ns, start_ns = session.runq_ns(), time.perf_counter_ns()
-    asked_ns = int(seconds * 1e9)
+    runq_ns, asked_ns = session.runq_ns(), int(seconds * 1e9)
     with torch.profiler.record_function(EMULATED_SPAN):
+        start_ns = time.perf_counter_ns()
         time.sleep(max(0, asked_ns - session.overslept_ns) / 1e9)
-    session.overslept_ns += time.perf_counter_ns() - start_ns - asked_ns
+        session.overslept_ns += time.perf_counter_ns() - start_ns - asked_ns
     session.excuse_runq(session.runq_ns() - runq_ns)

@@ -107,6 +107,16 @@ def test_kernels_by_time_with_unknown_names_and_earlier_launches_apart() -> None
     assert any("matched no rule" in caveat for caveat in result.caveats)
 
 
+def test_without_a_device_leaf_operators_are_listed() -> None:
+    made = Made(
+        events=[Event(HOST, Kind.OP, 0, 50, "aten::linear"), Event(HOST, Kind.OP, 5, 20, "aten::addmm")],
+        steps=[Step(0, 100)],
+    )
+    result = kernels.conclude(make_view([made]), None)
+    assert result is not None
+    assert [row[:4] for row in result.tables["kernels"].rows()] == [["aten::addmm", "op", 1, 2e-5]]
+
+
 def test_counters_that_only_grow_become_rates() -> None:
     made = Made(steps=[Step(0, 10)], counters={"cpu_user_s": [1.0, 1.5, 2.5], "rss_bytes": [10.0, 20.0, 30.0]})
     view = make_view([made])

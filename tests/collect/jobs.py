@@ -66,6 +66,23 @@ def tasks(folder: Path) -> None:
     train()
 
 
+def sharded_optimizer(folder: Path) -> None:
+    """ZeRO-1: the optimizer that shards its state calls an inner one."""
+    from torch.distributed.optim import ZeroRedundancyOptimizer
+
+    @scaleprof.profile(folder, sample_hz=0)
+    def train() -> None:
+        dist.init_process_group("gloo")
+        model = DistributedDataParallel(torch.nn.Linear(8, 8))
+        optimizer = ZeroRedundancyOptimizer(model.parameters(), torch.optim.AdamW, lr=0.1)
+        for _ in range(6):
+            model(torch.randn(2, 8)).sum().backward()
+            optimizer.step()
+        dist.destroy_process_group()
+
+    train()
+
+
 def _spawned(rank: int, folder: Path, port: int) -> None:
     @scaleprof.profile(folder, sample_hz=0)
     def train() -> None:
@@ -86,7 +103,11 @@ def spawned(folder: Path) -> None:
     torch.multiprocessing.spawn(_spawned, (folder, port), nprocs=2)
 
 
-FORKED: dict[str, Callable[[Path], None]] = {"data_parallel": data_parallel, "tasks": tasks}
+FORKED: dict[str, Callable[[Path], None]] = {
+    "data_parallel": data_parallel,
+    "tasks": tasks,
+    "sharded_optimizer": sharded_optimizer,
+}
 
 
 def main(name: str, folder: Path) -> None:

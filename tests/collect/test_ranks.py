@@ -111,6 +111,10 @@ def test_ranks_that_do_not_communicate_are_tasks(tmp_path: Path) -> None:
         assert (info.rank, info.strategy) == (number, "tasks")
 
 
+def test_an_optimizer_around_an_optimizer_steps_once(tmp_path: Path) -> None:
+    assert [len(lines(rank / "steps.jsonl")) for rank in run_job("sharded_optimizer", tmp_path)] == [6, 6]
+
+
 def test_a_killed_job_leaves_every_step_it_had_finished(tmp_path: Path) -> None:
     script = (
         "import os, signal, scaleprof\n"

@@ -301,6 +301,21 @@ def test_batches_of_a_dataloader_are_counted(recorded, tmp_path: Path) -> None:
     assert all(step["data"] > 0 for step in steps)
 
 
+def test_workers_of_a_dataloader_leave_no_files(recorded, tmp_path: Path) -> None:
+    data = torch.utils.data.TensorDataset(torch.randn(24, 16), torch.randn(24))
+
+    @recorded
+    def train() -> None:
+        model = network()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for inputs, _ in torch.utils.data.DataLoader(data, batch_size=8, num_workers=2):
+            model(inputs).mean().backward()
+            optimizer.step()
+
+    train()
+    assert len(steps_of(tmp_path)) == 3
+
+
 def test_stated_samples_win(tmp_path: Path) -> None:
     scaleprof.profile(tmp_path, samples_per_step=64, flops_per_step=1e9, strategy="mine", sample_hz=0)(loop)(3)
     assert [step["samples"] for step in steps_of(tmp_path)] == [64] * 3
