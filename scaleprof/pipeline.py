@@ -252,7 +252,7 @@ def _chips(views: Sequence[RunView]) -> list[Chip]:
     chips = [
         Chip(f"{read} of {many(expected, 'rank')}", read == expected, "ranks that were read, over all runs"),
         Chip(
-            f"{min(steady)} steady steps or more" if len(views) > 1 else many(steady[0], "steady step"),
+            f"{'at least ' if len(views) > 1 else ''}{many(min(steady), 'steady step')}",
             min(steady) >= 6,
         ),
     ]

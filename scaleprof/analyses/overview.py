@@ -20,7 +20,7 @@ def conclude(views: Sequence[RunView], options: ScalingOptions) -> Result | None
     studies = [scaled(series, options) for series in find_series(views)[0]] if len(views) > 1 else []
     judged = [study for study in studies if study.largest is not None]
     main = max(judged, key=_most_telling) if judged else None
-    subject = main.largest.views[-1] if main and main.largest else max(views, key=lambda view: view.info.world_size)
+    subject = main.largest.views[-1] if main and main.largest else max(views, key=_telling)
     leaves = leaves_of(subject)
     charts, tables = [], {}
     if leaves is not None:
@@ -29,7 +29,9 @@ def conclude(views: Sequence[RunView], options: ScalingOptions) -> Result | None
     return Result(
         name="overview",
         title="Overview",
-        headline=_verdict(subject, leaves, main, judged),
+        headline=_verdict(subject, leaves, main, judged)
+        if main or len(views) == 1
+        else _verdict_of_one(subject, leaves, len(views)),
         metrics=tuple(_tiles(subject, main, judged)),
         tables=tables,
         charts=tuple(charts),
@@ -37,6 +39,11 @@ def conclude(views: Sequence[RunView], options: ScalingOptions) -> Result | None
         if len(views) > 1 and not judged
         else (),
     )
+
+
+def _telling(view: RunView) -> tuple[bool, int]:
+    """Among runs that do not scale one another the largest one with a time account speaks for itself."""
+    return leaves_of(view) is not None, view.info.world_size
 
 
 def _most_telling(study: Scaled) -> tuple[int, float]:
@@ -67,6 +74,11 @@ def _verdict(subject: RunView, leaves: Leaves | None, main: Scaled | None, judge
         return f"{size}: nothing here says where the time goes."
     sentence = f"{size} {percent(leaves.share('compute'))} of the step is compute"
     return f"{sentence}; {loss}." if loss else f"{sentence}, and no single loss takes 1 % of it."
+
+
+def _verdict_of_one(subject: RunView, leaves: Leaves | None, runs: int) -> str:
+    sentence = _verdict(subject, leaves, None, [])
+    return f"{runs} runs that do not scale one another; the largest is {subject.info.name}: {sentence[0].lower()}{sentence[1:]}"
 
 
 def _tiles(subject: RunView, main: Scaled | None, judged: Sequence[Scaled]) -> list[Metric]:
@@ -107,7 +119,7 @@ def _tiles(subject: RunView, main: Scaled | None, judged: Sequence[Scaled]) -> l
         tiles.append(
             Metric(
                 "losses.unused",
-                f"{_machine(subject).capitalize()}s not computing",
+                "GPUs not computing" if _machine(subject) == "GPU" else "Ranks not computing",
                 unused,
                 note=f"of {size}",
                 better="lower",

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scaleprof.align import RunView
+from scaleprof.analyses.base import many
 from scaleprof.analyses.steps import samples_per_rank, steady_times_ms
 from scaleprof.models.scaling import SAME, Kind, kind_of
 
@@ -38,7 +39,14 @@ def find_series(views: Sequence[RunView]) -> tuple[list[Series], list[str]]:
     Runs of one stated series, model, precision and strategy; among these the subsets with constant global batch (strong) and with constant
     local batch (weak). One rank without a strategy may open the series of any strategy. A stated series with neither is mixed.
     """
-    candidates, caveats = _with_batch(views)
+    candidates, blind = _with_batch(views)
+    caveats = []
+    if blind and len({view.info.world_size for view in views}) > 1:
+        names = ", ".join(blind[:4]) + (f" and {len(blind) - 4} more" if len(blind) > 4 else "")
+        caveats.append(
+            f"samples per step are unknown in {names}, so these runs join no scaling study: pass samples_per_step= to profile() or "
+            "samples= to step()"
+        )
     found: list[tuple[str, str, Kind, list[_Candidate]]] = []
     for key, members in _groups(candidates).items():
         subsets = _subsets(members)
@@ -54,18 +62,15 @@ def find_series(views: Sequence[RunView]) -> tuple[list[Series], list[str]]:
 
 
 def _with_batch(views: Sequence[RunView]) -> tuple[list[_Candidate], list[str]]:
-    candidates, caveats = [], []
+    """Runs that can scale, and the names of those that cannot because nobody knows how much work a step is."""
+    candidates, blind = [], []
     for view in views:
         local = samples_per_rank(view)
         if local is None:
-            if len(views) > 1:
-                caveats.append(
-                    f"run {view.info.name}: samples per step are unknown, so it joins no scaling study "
-                    "(pass samples_per_step= to profile() or samples= to step())"
-                )
+            blind.append(f"{view.info.name} ({many(view.info.world_size, 'rank')})")
         elif len(steady_times_ms(view)):
             candidates.append(_Candidate(view, local, local * view.info.world_size))
-    return candidates, caveats
+    return candidates, blind
 
 
 def _groups(candidates: Sequence[_Candidate]) -> dict[tuple[str, str, str, str], list[_Candidate]]:

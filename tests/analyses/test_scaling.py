@@ -135,7 +135,7 @@ def test_unknown_samples_are_said_and_not_guessed() -> None:
     blind = make_view(regular_job(2, step=120 * MS, compute=MS, blocked=MS, samples=float("nan")), name="blind")
     series, caveats = find_series([STUDY[0], blind])
     assert not series
-    assert "run blind: samples per step are unknown" in caveats[0]
+    assert caveats[0].startswith("samples per step are unknown in blind (2 ranks), so these runs join no scaling study")
 
 
 def test_the_losses_sum_to_the_allocation() -> None:
