@@ -47,6 +47,8 @@ class StepCounters:
     runq_wait_ns: int = 0
     """Cores waited for while blocked in communication or in an emulated sleep: no fault of the machine's."""
     batch_samples: int = 0
+    _absent: set[str] = field(default_factory=lambda: {"data", "bwd", "opt", "wait", "n_wait", "runq_wait"})
+    """What nothing has measured yet: absent from the lines, not 0."""
     _before: dict[str, int] = field(default_factory=dict)
     _first: dict[str, int] = field(default_factory=dict)
 
@@ -61,11 +63,17 @@ class StepCounters:
 
     def line(self) -> dict[str, Any]:
         """What this step added, in the keys of a step line; absent where not recorded."""
-        line = {name: value - self._before[name] for name, value in self._now().items()}
+        line = {name: value - self._before[name] for name, value in self._now().items() if name not in self._absent}
         if not self.runq.available:
-            del line["runq"], line["runq_wait"]
-        samples = line.pop("samples")
-        return line | ({"samples": samples} if samples else {})
+            line.pop("runq", None)
+            line.pop("runq_wait", None)
+        if not line["samples"]:
+            del line["samples"]
+        return line
+
+    def seen(self, *names: str) -> None:
+        """From now on these are measured: 0 means that there was none."""
+        self._absent.difference_update(names)
 
     def _now(self) -> dict[str, int]:
         return {

@@ -3,6 +3,7 @@
 import gzip
 import json
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,10 @@ from scaleprof.run import (
     write_json,
 )
 
-MOST_HELD = 10_000  # lines of one stream kept in memory; a rank that stays unknown for longer loses the oldest
+MOST_HELD = 10_000
+"""Lines of one stream kept in memory while they cannot be written (the rank is unknown, the disk is full); then the oldest go."""
+MOST_RUNS = 1000
+"""Runs of one name that are told apart by a number."""
 
 
 class RankFolder:
@@ -27,13 +31,12 @@ class RankFolder:
         self._held: dict[str, list[str]] = {}
         self._lock = threading.Lock()  # the sampler adds lines while the training thread flushes
 
-    def open(self, run_folder: Path, run: RunInfo, rank: RankInfo) -> None:
-        """Make the folder, write the run's identity (rank 0) and the rank's first record, then what was held back."""
-        self.path = run_folder / rank_folder_name(rank.rank)
-        self.path.mkdir(parents=True, exist_ok=True)
+    def open(self, rank_path: Path, run: RunInfo, rank: RankInfo) -> None:
+        """Use a claimed folder: write the run's identity (rank 0) and the rank's first record, then what was held back."""
+        self.path = rank_path
         if rank.rank == 0:
-            write_json(run, run_folder / RUN_FILE)
-        write_json(replace(rank, finished=False), self.path / RANK_FILE)
+            write_json(run, rank_path.parent / RUN_FILE)
+        write_json(replace(rank, finished=False), rank_path / RANK_FILE)
         self.flush()
 
     def write_rank(self, rank: RankInfo) -> None:
@@ -47,7 +50,7 @@ class RankFolder:
         with self._lock:
             held = self._held.setdefault(stream, [])
             held.append(text)
-            if self.path is None and len(held) > MOST_HELD:
+            if len(held) > MOST_HELD:
                 del held[: MOST_HELD // 10]
 
     def flush(self, *streams: str) -> None:
@@ -59,11 +62,12 @@ class RankFolder:
                 lines = self._held.pop(stream, [])
             if not lines:
                 continue
-            data = "".join(lines).encode()
-            if stream.endswith(".gz"):
-                data = gzip.compress(data, compresslevel=4)
-            with (self.path / stream).open("ab") as file:
-                file.write(data)
+            try:
+                _append(self.path / stream, "".join(lines).encode())
+            except OSError:
+                with self._lock:  # a full disk may have room later
+                    self._held[stream] = (lines + self._held.get(stream, []))[-MOST_HELD:]
+                raise
 
     def discard(self, stream: str) -> None:
         """Take back everything of a stream."""
@@ -73,6 +77,32 @@ class RankFolder:
             (self.path / stream).unlink(missing_ok=True)
 
 
-def unique_run_folder(folder: Path, name: str, session: int) -> Path:
-    """Where a run goes: a second recording of the same job in one process gets a number, the same on every rank."""
-    return folder / (name if session == 1 else f"{name}-{session}")
+def _append(file: Path, data: bytes) -> None:
+    """Add to a file wholly or not at all: half a line, or half of a compressed member, would spoil everything after it."""
+    if file.name.endswith(".gz"):
+        data = gzip.compress(data, compresslevel=4)
+    with file.open("ab", buffering=0) as target:
+        before = target.tell()
+        written = 0
+        try:
+            while written < len(data):
+                written += target.write(data[written:])
+        except OSError:
+            with suppress(OSError):
+                target.truncate(before)
+            raise
+
+
+def claim_rank_folder(folder: Path, name: str, *, rank: int, number: int) -> Path:
+    """Make and return the folder of this rank in the first run of this name that is its own.
+
+    `number` counts the recordings of this process, which all ranks count alike, so that they meet in one run; a folder that an earlier job
+    with the same id left behind is passed over, by every rank of it.
+    """
+    for attempt in range(number, number + MOST_RUNS):
+        path = folder / (name if attempt == 1 else f"{name}-{attempt}") / rank_folder_name(rank)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            path.mkdir()
+            return path
+    raise OSError(f"{folder} holds {MOST_RUNS} runs called {name}")

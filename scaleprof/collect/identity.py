@@ -32,8 +32,10 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Identity | 
     """What torchrun, SLURM or MPI say; None where no launcher said anything."""
     for rank, size, local in _RANKS:
         if rank in environment and size in environment:
-            here = environment.get(local)
-            return Identity(int(environment[rank]), int(environment[size]), int(here) if here else None)
+            numbers = [environment.get(name, "") for name in (rank, size, local)]
+            if not all(number.isdecimal() for number in numbers[:2]) or int(numbers[1]) <= int(numbers[0]):
+                continue  # left over from something else
+            return Identity(int(numbers[0]), int(numbers[1]), int(numbers[2]) if numbers[2].isdecimal() else None)
     return None
 
 
@@ -42,7 +44,10 @@ def from_process_group() -> Identity | None:
     torch = sys.modules.get("torch")
     if torch is None or not torch.distributed.is_available() or not torch.distributed.is_initialized():
         return None
-    return Identity(torch.distributed.get_rank(), torch.distributed.get_world_size())
+    here = os.environ.get("LOCAL_RANK", "")
+    return Identity(
+        torch.distributed.get_rank(), torch.distributed.get_world_size(), int(here) if here.isdecimal() else None
+    )
 
 
 def run_id_from_environment(environment: Mapping[str, str] = os.environ) -> str | None:
@@ -61,14 +66,14 @@ def run_id_from_environment(environment: Mapping[str, str] = os.environ) -> str 
     return None
 
 
-def run_id_from_store(rank: int) -> str | None:
-    """An id that rank 0 puts into the job's store; None where the others do not find it in time, and no rank waits for ever."""
+def run_id_from_store(rank: int, number: int) -> str:
+    """An id that rank 0 puts into the job's store for this recording; where it does not come in time, an error, and no endless wait."""
     from datetime import timedelta
 
     from torch._C._distributed_c10d import PrefixStore
     from torch.distributed.distributed_c10d import _get_default_store
 
-    store = PrefixStore("scaleprof", _get_default_store())
+    store = PrefixStore(f"scaleprof/{number}", _get_default_store())
     if rank == 0:
         made = new_run_id()
         store.set(_STORE_KEY, made)

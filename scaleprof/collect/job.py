@@ -3,11 +3,15 @@
 One pass over the garbage collector's objects, once, between two steps: hooks on every module would make torch.compile recompile.
 """
 
+import functools
 import gc
 import sys
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from scaleprof.collect.patching import Patches
 from scaleprof.run import ProcessGroup
 
 
@@ -20,6 +24,8 @@ class Found:
     precision: str | None = None
     parameters: int | None = None
     details: dict[str, Any] = field(default_factory=dict)
+    device: str | None = None
+    """Where the parameters are."""
     unknown: str = ""
     """A strategy that was seen and is not described yet."""
 
@@ -42,9 +48,8 @@ def process_groups() -> tuple[ProcessGroup, ...]:
     return tuple(groups)
 
 
-def find_out(optimizers: list[Any], world_size: int, *, communicates: bool) -> Found:
-    """Strategy, model and parameters of the job that these optimizers train."""
-    import torch
+def find_out(optimizers: list[Any], world_size: int, autocast: set[str], *, communicates: bool) -> Found:
+    """Strategy, model and parameters of the job that these optimizers train; `autocast` are the types it was seen to compute in."""
     from torch.nn.parallel import DistributedDataParallel
 
     trained = {
@@ -53,7 +58,7 @@ def find_out(optimizers: list[Any], world_size: int, *, communicates: bool) -> F
     roots = _roots(_live_modules(), trained)
     parameters = {id(p): p for root in roots for p in root.parameters()}
     wrapped = next((m for root in roots for m in root.modules() if isinstance(m, DistributedDataParallel)), None)
-    details: dict[str, Any] = {"optimizers": [type(optimizer).__name__ for optimizer in optimizers]}
+    details: dict[str, Any] = {"optimizers": sorted({type(optimizer).__name__ for optimizer in optimizers})}
     strategy, unknown = "single", ""
     if wrapped is not None:
         strategy = "ddp"
@@ -63,16 +68,16 @@ def find_out(optimizers: list[Any], world_size: int, *, communicates: bool) -> F
     elif world_size > 1:
         strategy = None if communicates else "tasks"  # type: ignore[assignment]
         unknown = "the ranks communicate, but how they share the work" if communicates else ""
-    root = next((r for r in roots), None)
-    model = type(wrapped.module if wrapped is not None else root).__name__ if root is not None else None
+    root = next(iter(roots), None)
+    model = type(_innermost(wrapped or root)).__name__ if root is not None else None
     types = sorted({str(p.dtype).removeprefix("torch.") for p in parameters.values() if p.dtype.is_floating_point})
-    autocast = torch.is_autocast_enabled("cuda" if torch.cuda.is_available() else "cpu")
     return Found(
         strategy=strategy,
         model=model,
-        precision=("autocast " if autocast else "") + "+".join(types) if types else None,
+        precision="+".join([*types, *(f"autocast {name}" for name in sorted(autocast))]) or None,
         parameters=sum(p.numel() for p in parameters.values()) or None,
         details=details,
+        device=_device_of(parameters.values()),
         unknown=unknown,
     )
 
@@ -95,9 +100,45 @@ def _roots(modules: dict[int, Any], trained: set[int]) -> list[Any]:
     """Modules that no other one contains and that own a trained parameter; where no optimizer is known, the largest."""
     inner = {id(child) for module in modules.values() for child in module._modules.values() if child is not None}
     tops = [module for number, module in modules.items() if number not in inner]
-    owning = [module for module in tops if any(id(parameter) in trained for parameter in module.parameters())]
-    owning.sort(key=lambda module: -sum(parameter.numel() for parameter in module.parameters()))
-    return owning
+    size = {id(top): sum(parameter.numel() for parameter in top.parameters()) for top in tops}
+    tops.sort(key=lambda module: -size[id(module)])
+    if not trained:
+        return [module for module in tops if size[id(module)]][:1]
+    return [module for module in tops if any(id(parameter) in trained for parameter in module.parameters())]
+
+
+def _innermost(module: Any) -> Any:
+    """The user's own module inside what torch.compile and DistributedDataParallel put around it."""
+    from torch.nn.parallel import DistributedDataParallel
+
+    while True:
+        if isinstance(module, DistributedDataParallel):
+            module = module.module
+        elif "_orig_mod" in module._modules:
+            module = module._modules["_orig_mod"]
+        else:
+            return module
+
+
+def _device_of(parameters: Iterable[Any]) -> str | None:
+    kinds = Counter(parameter.device.type for parameter in parameters)
+    return kinds.most_common(1)[0][0] if kinds else None
+
+
+def watch_autocast(patches: Patches, in_job: Callable[[], bool], seen: set[str]) -> None:
+    """Put the names of the types that autocast is entered with into `seen`: between steps, where the job is looked at, it is off."""
+    import torch
+
+    def around(original: Any) -> Any:
+        @functools.wraps(original)
+        def enter(context: Any) -> Any:
+            if len(seen) < 4 and getattr(context, "_enabled", False) and in_job():
+                seen.add(str(context.fast_dtype).removeprefix("torch."))
+            return original(context)
+
+        return enter
+
+    patches.wrap(torch.amp.autocast_mode.autocast, "__enter__", around)
 
 
 def _ddp_details(module: Any) -> dict[str, Any]:

@@ -5,17 +5,23 @@ makes a window cheap enough to be always on. The functions behind it are private
 """
 
 import gzip
-import json
 import os
-import re
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from scaleprof.run import Level
+
+
+def cuda_in_use() -> bool:
+    """Whether the job has begun to use CUDA. Asking whether it could would itself begin to: such a process can no longer fork workers that do."""
+    import torch
+
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
@@ -51,14 +57,14 @@ class Profiler:
 
     def start(self, first_step: int, level: Level) -> None:
         """Open a window: of annotations and communication, or at level `full` of every operator with its shapes."""
-        # Kineto announces every start and stop on the terminal; ours are nobody's concern. Whoever sets the level keeps it.
-        os.environ.setdefault("KINETO_LOG_LEVEL", "6")
         import torch
         from torch._C._profiler import ProfilerConfig, ProfilerState, RecordScope, _ExperimentalConfig
         from torch.profiler import ProfilerActivity
 
+        # Kineto announces every start and stop on the terminal; ours are nobody's concern. Whoever sets the level keeps it.
+        os.environ.setdefault("KINETO_LOG_LEVEL", "6")
         config = ProfilerConfig(ProfilerState.KINETO, True, False, False, False, False, _ExperimentalConfig())
-        activities = {ProfilerActivity.CPU} | ({ProfilerActivity.CUDA} if torch.cuda.is_available() else set())
+        activities = {ProfilerActivity.CPU} | ({ProfilerActivity.CUDA} if cuda_in_use() else set())
         scopes = set() if level == "full" else {RecordScope.USER_SCOPE}
         torch._C._autograd._prepare_profiler(config, activities)
         enable: Any = torch._C._autograd._enable_profiler  # its stub lacks the scopes
@@ -75,40 +81,26 @@ class Profiler:
         if not self.others_active():
             return None
         start = time.perf_counter_ns()
+        if cuda_in_use():
+            torch.cuda.synchronize()  # kernels still in flight would be missing
         result = torch._C._autograd._disable_profiler()
         self.stop_ns += time.perf_counter_ns() - start
         return result
 
-    def export(self, result: Any, path: Path, *, redact: bool) -> None:
-        """Write a window's result as gzipped JSON, at once or not at all."""
+    def export(self, result: Any, path: Path, change: Callable[[Path], None] | None = None) -> None:
+        """Write a window's result as gzipped JSON, at once or not at all; `change` may rewrite the plain file first."""
         start = time.perf_counter_ns()
         plain = path.with_name(f".{path.name}.plain")
         packed = path.with_name(f".{path.name}.tmp")
         try:
             result.save(str(plain))
-            if redact:
-                _redact_file(plain)
+            if change is not None:
+                change(plain)
             with plain.open("rb") as source, gzip.open(packed, "wb", compresslevel=4) as target:
                 shutil.copyfileobj(source, target, 1 << 20)
             packed.replace(path)
         finally:
             for left in (plain, packed):
-                with suppress(FileNotFoundError):
+                with suppress(OSError):
                     left.unlink()
-        self.export_ns += time.perf_counter_ns() - start
-
-
-_PERSONAL_LINE = re.compile(r'^(\s*"(?:host_name|traceName|username|user)"\s*:\s*)"[^"]*"', re.MULTILINE)
-_PATH = re.compile(r'(?<![\w.])(?:/[\w.+@-]+){2,}|(?<!\w)[A-Z]:\\\\[^"\s]+')
-
-
-def redacted(text: str) -> str:
-    """The text with paths of files replaced."""
-    return _PATH.sub("<path>", text)
-
-
-def _redact_file(path: Path) -> None:
-    text = path.read_text(errors="replace")
-    text = _PERSONAL_LINE.sub(r'\1"<redacted>"', text)
-    json.loads(text)  # a window that redaction broke must not be kept
-    path.write_text(redacted(text))
+            self.export_ns += time.perf_counter_ns() - start

@@ -10,7 +10,10 @@ from scaleprof.run import LEVELS, Level
 
 @dataclass(frozen=True)
 class Windows:
-    """When the profiler records every operator, at level `full`; at level `timeline` only `skip` matters."""
+    """When the profiler records every operator, at level `full`; at level `timeline` only `skip` matters.
+
+    All steps after `skip` are profiled, `timeline` windows lying around those of operators, but for one step between two windows.
+    """
 
     skip: int = 5
     """Steps before the first window: warm-up, compilation."""
@@ -26,7 +29,7 @@ class Windows:
             raise OptionError("Windows takes skip and count from 0 and steps from 1")
         if self.every is not None and self.every <= self.steps:
             raise OptionError(
-                f"Windows(every={self.every}) must be more than steps={self.steps}: a window needs a step between"
+                f"Windows(every={self.every}) must be more than steps={self.steps}: between two windows lies a step without"
             )
 
     def opens_at(self, step: int) -> bool:

@@ -8,12 +8,13 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, nullcontext
 from typing import Any, TypeVar, cast
 
 from scaleprof.collect.guard import Guard
 from scaleprof.collect.options import Options, Windows, with_environment
 from scaleprof.collect.session import Session
+from scaleprof.errors import OptionError
 from scaleprof.run import Emulated, Level
 
 log = logging.getLogger("scaleprof")
@@ -59,6 +60,8 @@ class profile:  # noqa: N801  a decorator reads as a verb
         sample_hz: float = 2.0,
         redact: bool = False,
     ) -> None:
+        if callable(folder):
+            raise OptionError("write @scaleprof.profile(), with brackets: the first argument is a folder")
         self.options = Options(
             folder=os.fspath(folder),
             level=level,
@@ -71,37 +74,45 @@ class profile:  # noqa: N801  a decorator reads as a verb
             sample_hz=sample_hz,
             redact=redact,
         )
-        self._own: Session | None = None
+        self._entered: list[Session | None] = []
 
     # ---- decorator
 
     def __call__(self, function: Function) -> Function:
         """The function, recorded at every call."""
-        wrapper = functools.update_wrapper(_recorded(function, self._again), function)
-        return cast(Function, wrapper)
+        if isinstance(function, staticmethod | classmethod):  # the decorators in the other order
+            kind: Any = type(function)
+            return cast(Function, kind(self(function.__func__)))
+        return cast(Function, functools.update_wrapper(_recorded(function, self._again), function))
 
     def _again(self) -> "profile":
         """A recording of its own for each call."""
         fresh = object.__new__(type(self))
-        fresh.options, fresh._own = self.options, None
+        fresh.options, fresh._entered = self.options, []
         return fresh
 
     # ---- context manager
 
     def __enter__(self) -> "profile":
         guard = Guard()
+        session = None
         with guard.on("nothing is recorded"), _Process.lock:
             options = with_environment(self.options)
             if options.enabled and _current() is None:  # inside another recording: part of it
                 _Process.recorded += 1
-                self._own = _Process.current = Session(options, _Process.recorded, guard)
-        if self._own is not None:
-            self._own.start()
-            atexit.register(self._own.finish, None)
+                session = _Process.current = Session(options, _Process.recorded, guard)
+        if session is not None:
+            try:
+                session.start()
+                atexit.register(session.finish, None)
+            except BaseException as error:  # interrupted: nobody will call __exit__
+                session.finish(error)
+                raise
+        self._entered.append(session)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        session, self._own = self._own, None
+        session = self._entered.pop() if self._entered else None
         if session is None:
             return
         session.finish(error)
@@ -121,7 +132,7 @@ class profile:  # noqa: N801  a decorator reads as a verb
         if session is None:
             yield from loader
             return
-        session.manual = True
+        session.state_steps()
         for batch in session.inputs.timed(loader):
             yield batch
             session.mark_step(None)
@@ -129,16 +140,16 @@ class profile:  # noqa: N801  a decorator reads as a verb
     @contextmanager
     def region(self, name: str) -> Iterator[None]:
         """A named part of the training, such as an evaluation: a span in the trace."""
-        import torch
-
-        with torch.profiler.record_function(f"scaleprof::region {name}"):
+        session = _current()
+        span = session.span(f"scaleprof::region {name}") if session is not None else None
+        with span if span is not None else nullcontext():
             yield
 
     def emulated(self, *, compute_ms_per_step: float | None = None, link: str = "") -> None:
         """Say that compute is emulated (`emulated_sleep`): every report then says so, and knows the true time."""
         session = _current()
         if session is not None:
-            session.emulated = Emulated(compute_ms_per_step=compute_ms_per_step, link=link)
+            session.known.emulated = Emulated(compute_ms_per_step=compute_ms_per_step, link=link)
 
 
 def _recorded(function: Callable[..., Any], recording: Callable[[], profile]) -> Callable[..., Any]:
@@ -168,7 +179,8 @@ def _recorded(function: Callable[..., Any], recording: Callable[[], profile]) ->
         return items
 
     def at_once(*arguments: Any, **keywords: Any) -> Any:
-        with recording():
+        outer = _current()
+        with recording() as one, one.region(function.__qualname__) if outer is not None else nullcontext():
             return function(*arguments, **keywords)
 
     return at_once
@@ -190,7 +202,7 @@ def emulated_sleep(seconds: float) -> None:
     import torch
 
     session = _current()
-    if session is None:
+    if session is None or not session.in_job():
         time.sleep(seconds)
         return
     runq_ns, asked_ns = session.runq_ns(), int(seconds * 1e9)

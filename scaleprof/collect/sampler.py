@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from scaleprof.collect.guard import Guard
+
 log = logging.getLogger(__name__)
 
 Counters = dict[str, float]
@@ -15,11 +17,12 @@ NAME = "scaleprof-sampler"
 class Sampler(threading.Thread):
     """Calls `on_sample` with (monotonic ns, counters) at a fixed rate until stopped."""
 
-    def __init__(self, hz: float, on_sample: Callable[[int, Counters], None], device: int | None) -> None:
+    def __init__(self, hz: float, on_sample: Callable[[int, Counters], None], guard: Guard) -> None:
         super().__init__(daemon=True, name=NAME)
         self._pause_s = 1 / hz
         self._on_sample = on_sample
-        self._sources = [source for source in (process_counters(), gpu_counters(device)) if source is not None]
+        self._guard = guard
+        self._sources = [source for source in (process_counters(),) if source is not None]
         self._ended = threading.Event()
         self.cpu_ns = 0
         """What sampling has cost so far."""
@@ -27,13 +30,24 @@ class Sampler(threading.Thread):
     def run(self) -> None:
         """Sample until `stop`."""
         while not self._ended.wait(self._pause_s):
-            began = time.thread_time_ns()
-            counters: Counters = {}
-            now = time.perf_counter_ns()
-            for source in self._sources:
-                counters |= source()
-            self._on_sample(now, counters)
-            self.cpu_ns += time.thread_time_ns() - began
+            with self._guard.on("a sample of the machine's counters is missing"):
+                self._sample()
+
+    def watch_gpu(self, device: int) -> bool:
+        """Sample this GPU too from now on; whether that can be done."""
+        source = gpu_counters(device)
+        if source is not None:
+            self._sources = [*self._sources, source]
+        return source is not None
+
+    def _sample(self) -> None:
+        began = time.thread_time_ns()
+        counters: Counters = {}
+        now = time.perf_counter_ns()
+        for source in self._sources:
+            counters |= source()
+        self._on_sample(now, counters)
+        self.cpu_ns += time.thread_time_ns() - began
 
     def stop(self) -> None:
         """End the thread and wait for it."""
@@ -71,10 +85,8 @@ def process_counters() -> Callable[[], Counters] | None:
 _THROTTLED = 0x4 | 0x8 | 0x20 | 0x40 | 0x80  # power cap, hardware slowdown, software and hardware thermal, power brake
 
 
-def gpu_counters(device: int | None) -> Callable[[], Counters] | None:
-    """Counters of this rank's GPU from NVML; None where there is no GPU, driver or binding."""
-    if device is None:
-        return None
+def gpu_counters(device: int) -> Callable[[], Counters] | None:
+    """Counters of this rank's GPU from NVML; None where there is no driver or binding."""
     try:
         import pynvml
     except ImportError:

@@ -5,42 +5,58 @@ computed, before DDP finishes, and a second one after it; between them lies the 
 """
 
 import functools
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
+from scaleprof.collect.guard import Guard
 from scaleprof.collect.patching import Patches
 
 SPAN = "scaleprof::wait"
 
 
-class Spans(Protocol):
-    """Makes a span in the profiler's trace while a window is open."""
+class Listener(Protocol):
+    """What the wait points tell, and ask."""
 
-    def __call__(self, name: str) -> Any | None:
-        """A context manager, or None while nothing is recorded."""
+    def in_job(self) -> bool:
+        """Whether this is the recorded thread of the recorded process, and the recording runs."""
+
+    def runq_ns(self) -> int:
+        """Core waiting of the thread so far."""
+
+    def span(self, name: str) -> Any | None:
+        """A span for the trace, None while no window is open."""
+
+    def on_wait(self, start_ns: int, took_ns: int, runq_ns: int, what: str) -> None:
+        """The thread was blocked."""
+
+    def on_backward(self, took_ns: int) -> None:
+        """A backward pass has ended."""
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A wait that has begun, and what finished waits had added up to by then."""
+
+    start_ns: int
+    runq_ns: int
+    inside_ns: int
+    inside_runq_ns: int
+    span: Any | None
 
 
 class WaitPoints:
     """Measures blocked time; waits inside waits count once, other threads not at all."""
 
-    def __init__(
-        self,
-        runq_ns: Callable[[], int],
-        on_wait: Callable[[int, int, int, str], None],
-        on_backward: Callable[[int], None],
-        span: Spans,
-    ) -> None:
-        self._runq_ns = runq_ns
-        self._on_wait = on_wait
-        self._on_backward = on_backward
-        self._span = span
-        self._thread = threading.get_ident()
+    def __init__(self, listener: Listener, guard: Guard) -> None:
+        self._listener = listener
+        self._guard = guard
         self._depth = 0
+        self._backward_depth = 0
         self._inside_ns = 0  # time of finished waits, to take it off the tail around them
         self._inside_runq_ns = 0
-        self._tail: tuple[int, int, int, int, Any] | None = None
+        self._tail: _Begun | None = None
 
     def install(self, patches: Patches) -> None:
         """Wrap every wait point that this torch has."""
@@ -54,69 +70,93 @@ class WaitPoints:
             patches.wrap(functional, "wait_tensor", functools.partial(self._around, "wait_tensor"))
 
     def _around(self, what: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        import torch
+
+        compiling = torch.compiler.is_compiling  # inside a compiled graph our clock must not become a part of it
+
         @functools.wraps(original)
         def wait(*arguments: Any, **keywords: Any) -> Any:
-            if self._depth or threading.get_ident() != self._thread:
+            if compiling() or self._depth or not self._listener.in_job():
                 return original(*arguments, **keywords)
             self._depth += 1
-            span = self._span(SPAN)
-            if span is not None:
-                span.__enter__()
-            start, runq = time.perf_counter_ns(), self._runq_ns()
+            begun = self._begin()
             try:
                 return original(*arguments, **keywords)
             finally:
-                took, starved = time.perf_counter_ns() - start, self._runq_ns() - runq
-                if span is not None:
-                    span.__exit__(None, None, None)
                 self._depth -= 1
-                self._inside_ns += took
-                self._inside_runq_ns += starved
-                self._on_wait(start, took, starved, what)
+                self._end(begun, what)
 
         return wait
 
+    def _begin(self) -> _Begun:
+        span = self._listener.span(SPAN)
+        if span is not None:
+            span.__enter__()
+        runq = self._listener.runq_ns()
+        return _Begun(time.perf_counter_ns(), runq, self._inside_ns, self._inside_runq_ns, span)
+
+    def _end(self, begun: _Begun, what: str) -> None:
+        took = time.perf_counter_ns() - begun.start_ns - (self._inside_ns - begun.inside_ns)
+        starved = self._listener.runq_ns() - begun.runq_ns - (self._inside_runq_ns - begun.inside_runq_ns)
+        if begun.span is not None:
+            begun.span.__exit__(None, None, None)
+        self._inside_ns += took
+        self._inside_runq_ns += starved
+        self._listener.on_wait(begun.start_ns, max(0, took), max(0, starved), what)
+
     def _around_backward(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        import torch
+
+        compiling = torch.compiler.is_compiling
+
+        @functools.wraps(original)
+        def backward(tensors: Any, *arguments: Any, **keywords: Any) -> Any:
+            if compiling() or not self._listener.in_job():
+                return original(tensors, *arguments, **keywords)
+            handle = None
+            with self._guard.on("blocked time at the end of backward passes is not measured"):
+                handle = self._arm(tensors)
+            self._backward_depth += 1  # checkpointing runs one backward pass inside another
+            start = time.perf_counter_ns()
+            try:
+                return original(tensors, *arguments, **keywords)
+            finally:
+                took = time.perf_counter_ns() - start
+                self._backward_depth -= 1
+                if handle is not None:
+                    handle.remove()
+                if not self._backward_depth:
+                    self._abandon_tail()
+                    self._listener.on_backward(took)
+
+        return backward
+
+    def _arm(self, tensors: Any) -> Any | None:
+        """Have the two callbacks queued as soon as the pass has begun: a hook on the first root does that."""
         import torch
 
         engine = torch.autograd.Variable._execution_engine
 
         def first() -> None:
-            span = self._span(SPAN)
-            if span is not None:
-                span.__enter__()
-            self._tail = (time.perf_counter_ns(), self._runq_ns(), self._inside_ns, self._inside_runq_ns, span)
+            self._tail = self._begin()
             engine.queue_callback(second)
 
         def second() -> None:
-            if self._tail is None:
-                return
-            start, runq, inside_ns, inside_runq_ns, span = self._tail
-            self._tail = None
-            took = time.perf_counter_ns() - start - (self._inside_ns - inside_ns)
-            starved = self._runq_ns() - runq - (self._inside_runq_ns - inside_runq_ns)
-            if span is not None:
-                span.__exit__(None, None, None)
-            self._on_wait(start, max(0, took), max(0, starved), "backward_tail")
+            begun, self._tail = self._tail, None
+            if begun is not None:
+                self._end(begun, "backward_tail")
 
         def arm(gradient: Any) -> None:
             engine.queue_callback(first)
 
-        @functools.wraps(original)
-        def backward(tensors: Any, *arguments: Any, **keywords: Any) -> Any:
-            if threading.get_ident() != self._thread:
-                return original(tensors, *arguments, **keywords)
-            roots = [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
-            root = next((one for one in roots if isinstance(one, torch.Tensor) and one.requires_grad), None)
-            register: Any = root.register_hook if root is not None else None
-            handle = register(arm) if register is not None else None
-            start = time.perf_counter_ns()
-            try:
-                return original(tensors, *arguments, **keywords)
-            finally:
-                self._tail = None
-                if handle is not None:
-                    handle.remove()
-                self._on_backward(time.perf_counter_ns() - start)
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return None  # nobody to wait for
+        roots = [tensors] if isinstance(tensors, torch.Tensor) else tensors if isinstance(tensors, Sequence) else ()
+        root: Any = next((one for one in roots if isinstance(one, torch.Tensor) and one.requires_grad), None)
+        return root.register_hook(arm) if root is not None else None
 
-        return backward
+    def _abandon_tail(self) -> None:
+        """A pass that failed between the callbacks leaves a span open."""
+        begun, self._tail = self._tail, None
+        if begun is not None and begun.span is not None:
+            begun.span.__exit__(None, None, None)

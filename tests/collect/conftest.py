@@ -15,6 +15,7 @@ def nothing_left_installed(monkeypatch: pytest.MonkeyPatch) -> object:
         "SCALEPROF_NAME",
         "SCALEPROF_RUN_ID",
         "SCALEPROF_SERIES",
+        "SCALEPROF_REPEAT",
     ):
         monkeypatch.delenv(name, raising=False)
     import torch.optim.optimizer as optimizers
@@ -27,6 +28,10 @@ def nothing_left_installed(monkeypatch: pytest.MonkeyPatch) -> object:
         return [
             torch.autograd.backward,
             torch.autograd.profiler.profile.__dict__["_prepare_trace"],
+            torch.autograd.profiler.profile.__dict__["__exit__"],
+            torch.autograd.profiler.record_function.__dict__["__enter__"],
+            torch.autograd.profiler.record_function.__dict__["__exit__"],
+            torch.amp.autocast_mode.autocast.__dict__["__enter__"],
             torch.distributed.destroy_process_group,
             torch._C._distributed_c10d.Work.__dict__["wait"],
             functional.wait_tensor,

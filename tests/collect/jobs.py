@@ -94,8 +94,10 @@ def _spawned(rank: int, folder: Path, port: int) -> None:
 
 
 def spawned(folder: Path) -> None:
-    """Ranks that no launcher gave an environment, as torch.multiprocessing.spawn makes them."""
+    """Ranks that no launcher gave an environment, as torch.multiprocessing.spawn makes them; the shell is SLURM's only task."""
     import socket
+
+    os.environ |= {"SLURM_PROCID": "0", "SLURM_NTASKS": "1"}
 
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

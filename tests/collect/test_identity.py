@@ -1,5 +1,6 @@
 import pytest
 
+from scaleprof.collect import identity
 from scaleprof.collect.identity import Identity, from_environment, run_id_from_environment, short
 
 
@@ -14,6 +15,8 @@ from scaleprof.collect.identity import Identity, from_environment, run_id_from_e
         ),
         ({"PMI_RANK": "1", "PMI_SIZE": "4"}, Identity(1, 4, None)),
         ({"RANK": "0", "WORLD_SIZE": "2", "SLURM_PROCID": "7", "SLURM_NTASKS": "8"}, Identity(0, 2, None)),
+        ({"RANK": "left over", "WORLD_SIZE": "2", "PMI_RANK": "1", "PMI_SIZE": "4"}, Identity(1, 4, None)),
+        ({"RANK": "5", "WORLD_SIZE": "2"}, None),
         ({}, None),
     ],
 )
@@ -40,3 +43,19 @@ def test_every_rank_finds_the_same_run_id(environment: dict[str, str], expected:
 def test_ids_are_shortened_the_same_way_everywhere() -> None:
     assert short("a") == short("a") != short("b")
     assert len(short("a very long id of a run")) == 8
+
+
+def test_ranks_meet_under_one_id_in_every_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    distributed = pytest.importorskip("torch.distributed")
+    store = distributed.HashStore()
+    monkeypatch.setattr(distributed.distributed_c10d, "_get_default_store", lambda: store)
+    ids = [[identity.run_id_from_store(rank, number) for rank in (0, 1)] for number in (1, 2)]
+    assert ids[0][0] == ids[0][1] != ids[1][0] == ids[1][1]
+
+
+def test_a_rank_without_rank_0_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    distributed = pytest.importorskip("torch.distributed")
+    monkeypatch.setattr(distributed.distributed_c10d, "_get_default_store", lambda: distributed.HashStore())
+    monkeypatch.setattr(identity, "_STORE_WAIT_S", 0.1)
+    with pytest.raises(RuntimeError):
+        identity.run_id_from_store(1, 1)

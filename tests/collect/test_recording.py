@@ -256,11 +256,11 @@ def test_windows_hold_annotations_and_the_full_level_operators(tmp_path: Path) -
     windows = scaleprof.Windows(skip=3, steps=2)
     scaleprof.profile(tmp_path / "full", level="full", windows=windows, sample_hz=0)(loop)(10)
     files = sorted(path.name for path in only_rank(tmp_path / "full").glob("trace-*"))
-    assert files == ["trace-000003-000004.full.json.gz", "trace-000005-000009.timeline.json.gz"]
+    assert files == ["trace-000003-000004.full.json.gz", "trace-000006-000009.timeline.json.gz"]
     assert {"aten::addmm", "aten::relu"} <= {event["name"] for event in spans(only_rank(tmp_path / "full"))}
     steps = steps_of(tmp_path / "full")
-    assert [step["profiled"] for step in steps] == [False] * 3 + [True] * 7
-    assert [step["i"] for step in steps if step["perturbed"]] == [0, 3, 5]
+    assert [step["i"] for step in steps if not step["profiled"]] == [0, 1, 2, 5]
+    assert [step["i"] for step in steps if step["perturbed"]] == [0, 3, 5, 6]
 
 
 def test_a_profiler_of_the_user_inside_wins_and_both_survive(recorded, tmp_path: Path) -> None:
@@ -313,7 +313,8 @@ def test_workers_of_a_dataloader_leave_no_files(recorded, tmp_path: Path) -> Non
             optimizer.step()
 
     train()
-    assert len(steps_of(tmp_path)) == 3
+    assert [step["samples"] for step in steps_of(tmp_path)] == [8, 8, 8]
+    assert not info_of(tmp_path).warnings
 
 
 def test_stated_samples_win(tmp_path: Path) -> None:

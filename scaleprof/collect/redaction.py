@@ -1,0 +1,69 @@
+"""Takes host, user and path names out of everything that is written, for recordings that others will see."""
+
+import dataclasses
+import getpass
+import re
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from scaleprof.run import RankInfo, RunInfo
+
+Record = TypeVar("Record", RankInfo, RunInfo)
+
+_PATH = re.compile(r'(?<![\w.])(?:/[\w.+@~-]+){2,}/?|(?<!\w)[A-Za-z]:\\[^"\s]+')
+_PERSONAL_LINE = re.compile(r'("(?:host_name|hostname|traceName|username|user)"\s*:\s*)"[^"]*"')
+_FREE_TEXT = ("name", "series", "run_id", "tags", "model", "details", "warnings", "exception")
+"""What users, scripts and errors put into a record; the rest are words of ours."""
+_SHORTEST_NAME = 3  # a user called `a` cannot be taken out of a text without taking the text apart
+
+
+class Redaction:
+    """The names of this host and user, and what stands for them."""
+
+    def __init__(self) -> None:
+        host = socket.gethostname()
+        self._words = {
+            name: word
+            for name, word in ((host, "<host>"), (host.split(".")[0], "<host>"), (_user(), "<user>"))
+            if len(name) >= _SHORTEST_NAME
+        }
+        names = "|".join(re.escape(name) for name in sorted(self._words, key=len, reverse=True))
+        self._names = re.compile(rf"(?<![A-Za-z0-9])(?:{names})(?![A-Za-z0-9])") if names else None
+
+    def text(self, text: str) -> str:
+        """The text without paths, host and user."""
+        text = _PATH.sub("<path>", text)
+        return self._names.sub(lambda found: self._words[found[0]], text) if self._names else text
+
+    def record(self, record: Record) -> Record:
+        """A `rank.json` or `run.json` with every text in it redacted."""
+        changes: dict[str, Any] = {
+            field.name: self.value(getattr(record, field.name))
+            for field in dataclasses.fields(record)
+            if field.name in _FREE_TEXT
+        }
+        return dataclasses.replace(record, **changes)
+
+    def value(self, value: Any) -> Any:
+        """Any JSON value with every text in it redacted."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {self.value(key): self.value(one) for key, one in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(self.value(one) for one in value)
+        return value
+
+    def trace_file(self, path: Path) -> None:
+        """A profiler's own JSON file with its host, its name and every path and name in it redacted."""
+        text = path.read_text(errors="replace")
+        path.write_text(self.text(_PERSONAL_LINE.sub(r'\1"<redacted>"', text)))
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a container's user without a name
+        return ""

@@ -1,0 +1,147 @@
+"""Which profiler window is open: one after the other at level `timeline`, with windows of every operator between them at level `full`.
+
+Called between steps only, so that what starting, stopping and saving cost is part of no step.
+
+Between two windows lies a step without one, and longer if a span of the training's is still open: torch writes the end of a span into the
+memory of the window that it began in, and if by then the next window records, that memory is gone (profiler_kineto.cpp, `onFunctionExit`).
+The step's end is found inside the optimizer's span, so without the pause every change of windows would do that.
+"""
+
+import functools
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from scaleprof.collect.guard import Guard
+from scaleprof.collect.kineto import OpenWindow, Profiler
+from scaleprof.collect.options import Options
+from scaleprof.collect.patching import Patches
+from scaleprof.run import Level
+
+WINDOW_STEPS = 50
+"""Steps in a window of annotations: bounds the memory of one, and what a killed job loses."""
+MOST_WINDOWS = 200
+"""Windows of annotations in one recording: a job of weeks must not fill a disk."""
+
+
+class RollingWindows:
+    """Opens and closes windows; `save` gets a closed window, its last step, and the profiler's result."""
+
+    def __init__(self, options: Options, guard: Guard, save: Callable[[OpenWindow, int, Any], None]) -> None:
+        self.profiler = Profiler()
+        self._options = options
+        self._guard = guard
+        self._save = save
+        self._opened = 0
+        self._theirs: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._spans: weakref.WeakSet[Any] = weakref.WeakSet()
+        """Spans that began in a window of ours and have not ended."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a window records now."""
+        return self.profiler.window is not None
+
+    def install(self, patches: Patches, in_job: Callable[[], bool], on_cut: Callable[[], None]) -> None:
+        """Make room whenever the training starts a profiler of its own; `on_cut` hears when that cost a window its rest.
+
+        From the moment theirs is prepared until it ends no window is opened: a second profiler loses both, or crashes the process.
+        """
+        import torch
+
+        def around_prepare(original: Any) -> Any:
+            @functools.wraps(original)
+            def prepare_trace(theirs: Any, *arguments: Any, **keywords: Any) -> Any:
+                if in_job():
+                    with self._guard.on("a window was lost to another profiler"):
+                        self._theirs.add(theirs)
+                        if self.is_open:
+                            on_cut()
+                return original(theirs, *arguments, **keywords)
+
+            return prepare_trace
+
+        def around_exit(original: Any) -> Any:
+            @functools.wraps(original)
+            def leave(theirs: Any, *arguments: Any, **keywords: Any) -> Any:
+                self._theirs.discard(theirs)
+                return original(theirs, *arguments, **keywords)
+
+            return leave
+
+        patches.wrap(torch.autograd.profiler.profile, "_prepare_trace", around_prepare)
+        patches.wrap(torch.autograd.profiler.profile, "__exit__", around_exit)
+        self._watch_spans(patches, in_job)
+
+    def turn(self, step: int) -> bool:
+        """Close the window that is full, or open the one that is due before `step`; whether either was done."""
+        options, window = self._options, self.profiler.window
+        if options.level == "light":
+            return False
+        full_is_next = options.level == "full" and options.windows.opens_at(step + 1)
+        if window is not None:
+            most = options.windows.steps if window.level == "full" else WINDOW_STEPS
+            is_full = step - window.first_step >= most
+            if is_full or (full_is_next and window.level == "timeline"):
+                self.close(step)
+            return not self.is_open
+        if options.level == "full" and options.windows.opens_at(step):
+            return self._open(step, "full")
+        if step < options.windows.skip or full_is_next or self._opened >= MOST_WINDOWS:
+            return False
+        if not self._open(step, "timeline"):
+            return False
+        self._opened += 1
+        if self._opened == MOST_WINDOWS:
+            self._guard.warn("later steps have no trace", f"{MOST_WINDOWS} windows of {WINDOW_STEPS} steps are kept")
+        return True
+
+    def close(self, step: int) -> None:
+        """Close and save the open window before `step`."""
+        window = self.profiler.window
+        if window is None:
+            return
+        result = self.profiler.stop()
+        if result is None:
+            self._guard.warn("a window was lost", "another profiler was started in it")
+        elif step > window.first_step:
+            self._save(window, step - 1, result)
+
+    def drop(self) -> None:
+        """Close the open window and keep nothing of it."""
+        self.profiler.stop()
+
+    def _open(self, step: int, level: Level) -> bool:
+        if self._theirs or self.profiler.others_active():
+            self._guard.warn("a window was skipped", "the training runs a profiler of its own")
+            return False
+        if self._spans:
+            self._guard.warn(
+                "a window was skipped", "a record_function span of the training reaches over several windows"
+            )
+            return False
+        self.profiler.start(step, level)
+        return True
+
+    def _watch_spans(self, patches: Patches, in_job: Callable[[], bool]) -> None:
+        import torch
+
+        def around_enter(original: Any) -> Any:
+            @functools.wraps(original)
+            def enter(span: Any) -> Any:
+                if self.is_open and in_job():
+                    self._spans.add(span)
+                return original(span)
+
+            return enter
+
+        def around_exit(original: Any) -> Any:
+            @functools.wraps(original)
+            def leave(span: Any, *arguments: Any, **keywords: Any) -> Any:
+                self._spans.discard(span)
+                return original(span, *arguments, **keywords)
+
+            return leave
+
+        patches.wrap(torch.autograd.profiler.record_function, "__enter__", around_enter)
+        patches.wrap(torch.autograd.profiler.record_function, "__exit__", around_exit)
