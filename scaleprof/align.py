@@ -98,7 +98,15 @@ def _common_steps(of_ranks: Mapping[int, Table]) -> Table:
 
 
 def _leaves(of_ranks: Mapping[int, Table]) -> Table:
-    names = ("step", "window_ns", *(f"{leaf}_ns" for leaf in LEAVES), "comm_ns", "overlapped_ns", "compute_sum_ns", "method")
+    names = (
+        "step",
+        "window_ns",
+        *(f"{leaf}_ns" for leaf in LEAVES),
+        "comm_ns",
+        "overlapped_ns",
+        "compute_sum_ns",
+        "method",
+    )
     tables = {rank: table for rank, table in of_ranks.items() if len(table)}
     empty = np.zeros(0, dtype=np.int64)
     columns = {"rank": np.concatenate([empty, *(np.full(len(table), rank) for rank, table in tables.items())])}

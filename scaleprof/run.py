@@ -25,6 +25,7 @@ from scaleprof.clock import ClockAnchor
 from scaleprof.errors import BrokenFile
 
 SCHEMA_VERSION = 1
+MOST_RANKS = 1 << 20  # a record that says more is damaged
 
 RUN_FILE = "run.json"
 RANK_FILE = "rank.json"
@@ -32,6 +33,7 @@ STEPS_FILE = "steps.jsonl"
 COLLECTIVES_FILE = "collectives.jsonl.gz"
 WAITS_FILE = "waits.jsonl.gz"
 SAMPLES_FILE = "samples.jsonl"
+_LATEST_NS = 1 << 61  # the year 2043, and times that add up within 64 bits
 _RANK_FOLDER = re.compile(r"rank-(\d{5,})")
 _TRACE_FILE = re.compile(r"trace-(\d+)-(\d+)\.(light|timeline|full)\.json(\.gz)?")
 
@@ -246,8 +248,10 @@ def _from_dict(kind: type[Record], content: dict[str, Any], path: Path) -> Recor
     for f in dataclasses.fields(kind):
         if not _fits(getattr(record, f.name), f.type):
             raise BrokenFile(path, f"says {f.name} {getattr(record, f.name)!r}, which is no {_spoken(f.type)}")
-    if record.world_size < 1:
-        raise BrokenFile(path, f"says world_size {record.world_size!r}, which must be a whole number from 1")
+    if not 1 <= record.world_size <= MOST_RANKS:
+        raise BrokenFile(
+            path, f"says world_size {record.world_size!r}, which must be a whole number from 1 to {MOST_RANKS:,}"
+        )
     return record
 
 
@@ -258,6 +262,10 @@ def _fits(value: object, kind: Any) -> bool:
         return any(_fits(value, part) for part in parts)
     if origin is Literal:
         return value in parts
+    if kind is ClockAnchor:
+        return all(_fits(time, int) and abs(time) < _LATEST_NS for time in dataclasses.astuple(value))  # type: ignore[call-overload]
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_fits(part, parts[0]) for part in value)
     if origin is dict:
         return isinstance(value, dict) and all(_fits(content, parts[1]) for content in value.values())
     if kind is Any:

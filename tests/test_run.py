@@ -93,6 +93,11 @@ def test_keys_of_newer_versions_are_ignored(tmp_path: Path) -> None:
         ('{"rank": 0, "world_size": 1, "process_groups": [{"name": "0"}]}', "does not hold what"),
         ('{"rank": 0, "world_size": 1, "process_groups": null}', "does not hold what"),
         ('{"rank": 0, "world_size": 1, "anchors": [[1, 2, 3]]}', "does not hold what"),
+        (
+            '{"rank": 0, "world_size": 1, "anchors": [{"real_before_ns": 1e999, "mono_ns": 1, "real_after_ns": 2}]}',
+            "says anchors",
+        ),
+        ('{"rank": 0, "world_size": 99999999999}', "whole number from 1 to 1,048,576"),
     ],
 )
 def test_a_damaged_record_says_what_is_wrong(tmp_path: Path, content: str | None, reason: str) -> None:

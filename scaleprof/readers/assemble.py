@@ -13,6 +13,7 @@ from scaleprof.intervals import Ints
 from scaleprof.readers.base import Columns, CommNote
 from scaleprof.readers.comm import Issued, device_comm, host_comm, in_order, issued_by_operators, picked
 from scaleprof.readers.rules import Hint, Place, kinds_of, place_of
+from scaleprof.readers.schema import whole
 from scaleprof.run import ProcessGroup
 from scaleprof.trace import UNKNOWN, Comm, Copies, Events, Kind, Lanes, Names
 
@@ -158,7 +159,7 @@ def _direction(category: str, text: str) -> str:
 def _lanes(columns: Columns) -> Lanes:
     labels = [columns.lane_labels.get(key, "") or _spoken(key.tid) for key in columns.lanes]
     return Lanes(
-        device=np.array([_number(key.pid, 0) if key.on_device else -1 for key in columns.lanes], dtype=np.int32),
+        device=np.array([_number(key.pid, 0, 2**31) if key.on_device else -1 for key in columns.lanes], dtype=np.int32),
         stream=np.array([_number(key.tid, -2 - place) for place, key in enumerate(columns.lanes)], dtype=np.int64),
         label=tuple(labels),
     )
@@ -168,8 +169,8 @@ def _spoken(tid: Any) -> str:
     return tid if isinstance(tid, str) and not tid.isdigit() else ""
 
 
-def _number(value: Any, otherwise: int) -> int:
-    """The number in a pid or tid: `7`, `'1441273664'`, `'stream 16'`."""
+def _number(value: Any, otherwise: int, most: int = 2**62) -> int:
+    """The number in a pid or tid: `7`, `'1441273664'`, `'stream 16'`; the other where there is none that fits."""
     digits = re.search(r"\d+", value) if isinstance(value, str) else None
-    number = int(digits[0]) if digits else value if isinstance(value, int) else otherwise
-    return number if abs(number) < 2**31 or isinstance(value, int) else otherwise
+    number = whole(digits[0] if digits else value)
+    return number if 0 <= number < most else otherwise

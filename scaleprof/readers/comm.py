@@ -45,6 +45,7 @@ _KERNEL_OP = re.compile(r"(?i)nccl\w*?kernel_(\w+?)(?:_|\(|$)|hcom_(\w+?)_")
 _KERNEL_DTYPE = re.compile(r"_(?:Sum|Prod|Max|Min|Avg|PreMulSum|SumPostDiv)_(\w+?)(?:\(|$)")
 _GLOO_RUNS_AS = {"reduce_scatter": "all_reduce"}  # gloo has no reduce-scatter of its own
 _GATHERS = ("all_gather", "gather")  # the output is the large side
+_LARGEST = 2**62  # hostile numbers must not overflow a column
 _PARAMS = "record_param_comms"
 CAUSALITY_NS = 1_000  # clocks of one process may disagree by this much about what came first
 
@@ -83,7 +84,8 @@ def large_side(op: str, note: CommNote) -> int:
     elements = note.in_elements if op == "all_to_all" else max(note.in_elements, note.out_elements)
     if op in _GATHERS and note.out_elements < 0:
         elements = note.in_elements * note.group_size if note.group_size > 0 else UNKNOWN
-    return elements * size if elements >= 0 and size >= 0 else UNKNOWN
+    bytes = elements * size if elements >= 0 and size >= 0 else UNKNOWN
+    return bytes if bytes < _LARGEST else UNKNOWN
 
 
 def device_comm(

@@ -44,7 +44,9 @@ def is_run_directory(folder: Path) -> bool:
     """Whether this project recorded the folder."""
     if (folder / RUN_FILE).exists():
         return True
-    return any(rank_of_folder(child.name) is not None and (child / RANK_FILE).exists() for child in folder.iterdir())
+    return any(
+        (child / RANK_FILE).exists() for child in folder.glob("rank-*") if rank_of_folder(child.name) is not None
+    )
 
 
 def run_of_directory(folder: Path, only: int | None = None) -> Run:

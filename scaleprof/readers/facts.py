@@ -8,8 +8,9 @@ from typing import Any
 
 from scaleprof.errors import BrokenFile
 from scaleprof.readers.base import FileFacts
+from scaleprof.readers.schema import whole
 from scaleprof.readers.text import head_of, tail_of
-from scaleprof.run import ProcessGroup
+from scaleprof.run import MOST_RANKS, ProcessGroup
 
 _HEAD_BYTES = 1 << 20
 _TAIL_BYTES = 4 << 20
@@ -145,7 +146,6 @@ def _span_us(head: bytes, tail: bytes) -> tuple[float, float] | None:
 
 
 def _count(value: Any) -> int | None:
-    try:
-        return int(value) if value is not None and int(value) >= 0 else None
-    except (TypeError, ValueError):
-        return None
+    """A rank or number of ranks; None for what cannot be one."""
+    number = whole(value)
+    return number if 0 <= number <= MOST_RANKS else None

@@ -3,11 +3,11 @@
 Only heads and tails of foreign files are read here (`Reader.facts_of`).
 """
 
-import dataclasses
 import glob
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from scaleprof.errors import BrokenFile, InputError, NothingToRead
@@ -18,18 +18,19 @@ from scaleprof.run import RANK_FILE, RUN_FILE, Run, rank_of_folder
 
 _SUFFIXES = (".json", ".json.gz")
 _FEW = 3
+_DEPTH = 6
 
 
-@dataclasses.dataclass
+@dataclass
 class _Seen:
     """What lies below the paths."""
 
-    directories: list[tuple[Path, int | None]] = dataclasses.field(default_factory=list)
+    directories: list[tuple[Path, int | None]] = field(default_factory=list)
     """Our own run directories; with a rank where the path named only that rank's folder."""
-    files: list[Path] = dataclasses.field(default_factory=list)
-    named: set[Path] = dataclasses.field(default_factory=set)
+    files: list[Path] = field(default_factory=list)
+    named: set[Path] = field(default_factory=set)
     """The files that a path named itself: they must be traces."""
-    places: list[str] = dataclasses.field(default_factory=list)
+    places: list[str] = field(default_factory=list)
 
 
 def find_in(paths: Sequence[Path], run_globs: Sequence[tuple[str, str]], readers: Sequence[Reader]) -> list[Run]:
@@ -133,7 +134,7 @@ def _recognise(path: Path, readers: Sequence[Reader]) -> tuple[str, FileFacts | 
 
 def _named_run(name: str, seen: _Seen, readers: Sequence[Reader], broken: list[InputError]) -> list[Run]:
     """What a pattern matched, as runs of the given name: its files are one run, whatever they say."""
-    runs = [dataclasses.replace(run, info=dataclasses.replace(run.info, name=name)) for run in _own_runs(seen, broken)]
+    runs = [replace(run, info=replace(run.info, name=name)) for run in _own_runs(seen, broken)]
     found = _facts(seen, readers, broken)
     if found:
         runs.append(foreign_run(name, found))
@@ -148,27 +149,34 @@ def _with_broken(runs: list[Run], broken: Sequence[BrokenFile]) -> list[Run]:
         said = tuple(
             f"{error.path.name} was left out: it {error.reason}" for error in broken if error.path.parent in folders
         )
-        result.append(dataclasses.replace(run, caveats=(*run.caveats, *said)))
+        result.append(replace(run, caveats=(*run.caveats, *said)))
     return result
 
 
 def _with_own_names(runs: list[Run]) -> list[Run]:
-    """Runs of equal name get as much of their path before it as tells them apart, or a number."""
+    """Runs that nothing tells apart (name, world size, repeat) get as much of their path before it as does, or a number."""
+    paths = [_path_and_name(run) for run in runs]
     names = [run.info.name for run in runs]
-    parents = [list(run.path.resolve().parts[1:]) for run in runs]
-    for depth in range(1, 5):
-        count = Counter(names)
-        if max(count.values()) == 1:
-            break
+    for depth in range(1, _DEPTH):
+        count = Counter(_identity(name, run) for name, run in zip(names, runs, strict=True))
         for place, run in enumerate(runs):
-            if count[names[place]] > 1:
-                above = [part for part in parents[place] if part != run.info.name][-depth:]
-                names[place] = "/".join([*above, run.info.name])
-    seen: Counter[str] = Counter()
-    for place, name in enumerate(names):
-        seen[name] += 1
-        names[place] = name if seen[name] == 1 else f"{name} ({seen[name]})"
-    return [
-        dataclasses.replace(run, info=dataclasses.replace(run.info, name=name)) if name != run.info.name else run
-        for run, name in zip(runs, names, strict=True)
-    ]
+            if count[_identity(names[place], run)] > 1:
+                names[place] = "/".join(paths[place][-depth:])
+    seen: Counter[object] = Counter()
+    for place, run in enumerate(runs):
+        same = _identity(names[place], run)
+        seen[same] += 1
+        if seen[same] > 1:
+            names[place] += f" ({seen[same]})"
+    return [replace(run, info=replace(run.info, name=name)) for run, name in zip(runs, names, strict=True)]
+
+
+def _identity(name: str, run: Run) -> object:
+    return name, run.info.world_size, run.info.repeat
+
+
+def _path_and_name(run: Run) -> list[str]:
+    """The parts that name a run, from the general to the particular: our own runs and whole folders are named by their folder."""
+    parts = list(run.path.resolve().parts[1:])
+    recorded = any(files.folder for files in run.ranks.values())
+    return parts if recorded or (parts and parts[-1] == run.info.name) else [*parts, run.info.name]

@@ -53,7 +53,7 @@ def rank_info(files: RankFiles, columns: Columns, draft: Draft) -> RankInfo:
         device=(facts.device or "cuda") if on_device else "cpu",
         device_name=facts.device_name if on_device else None,
         backend=facts.backend,
-        framework="torch",
+        framework="pytorch",
         process_groups=facts.process_groups,
         versions=_versions(columns.metadata),
     )

@@ -6,6 +6,7 @@ run. A file that does not know its rank is a run of its own.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from scaleprof.readers.base import FileFacts
@@ -95,7 +96,7 @@ def foreign_run(name: str, found: Sequence[Found]) -> Run:
     info = RunInfo(
         name=name,
         world_size=world_size,
-        framework="torch",
+        framework="pytorch",
         nodes=len(hosts) if None not in hosts else None,
         device=first.device,
         device_name=first.device_name,
@@ -111,12 +112,14 @@ def _rank_files(rank: int, found: list[Found]) -> RankFiles:
 
 def missing_ranks(present: Sequence[int] | dict[int, RankFiles], world_size: int) -> tuple[str, ...]:
     """A sentence naming the ranks of which nothing was found."""
-    missing = [rank for rank in range(world_size) if rank not in set(present)]
-    if not missing:
+    there = set(present)
+    count = world_size - len(there)
+    if count <= 0:
         return ()
-    listed = ", ".join(str(rank) for rank in missing[:_MOST_LISTED]) + (", ..." if len(missing) > _MOST_LISTED else "")
-    which = f"rank {listed} of {world_size:,} is" if len(missing) == 1 else f"ranks {listed} of {world_size:,} are"
-    many = f" ({len(missing):,} in all)" if len(missing) > _MOST_LISTED else ""
+    missing = islice((rank for rank in range(world_size) if rank not in there), _MOST_LISTED)
+    listed = ", ".join(str(rank) for rank in missing) + (", ..." if count > _MOST_LISTED else "")
+    which = f"rank {listed} of {world_size:,} is" if count == 1 else f"ranks {listed} of {world_size:,} are"
+    many = f" ({count:,} in all)" if count > _MOST_LISTED else ""
     return (f"{which} missing{many}: what compares all ranks is incomplete",)
 
 

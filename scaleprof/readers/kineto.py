@@ -7,6 +7,7 @@ decoded costs itself, a file that ends too early its end; both are counted.
 import dataclasses
 import json
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from scaleprof.readers.rules import Place, category_of, place_of, runs_on_device
 from scaleprof.readers.schema import MANY, NO_ARGUMENTS, ONE, SPEAKS_OF_COMM, Complete, Meta, note_of, text_of, whole
 from scaleprof.readers.text import pieces
 from scaleprof.trace import UNKNOWN, Ids
+
+_LATEST_NS = 2**62  # so that a start and a duration, too, add up within 64 bits
 
 
 class _Ids(dict[Any, int]):
@@ -41,7 +44,7 @@ class _Gathered:
         self.parts: list[tuple[NDArray[Any], ...]] = []
         self.rows = self.lost = self.without_duration = self.negative = 0
         self.cut_off: set[int] = set()
-        self._wanted: list[tuple[bool, bool, bool]] = []
+        self._wanted = np.zeros((3, 0), dtype=np.bool_)
 
     def add(self, decoded: list[Any], *, file: int) -> None:
         """The events of one block. The loops are over events because the decoder makes one object per event."""
@@ -56,6 +59,8 @@ class _Gathered:
             self.lost += int(bad.sum())
             events = [event for event, is_bad in zip(events, bad.tolist(), strict=True) if not is_bad]
             start_ns = start_ns[~bad]
+            if not events:
+                return
         dur_ns, none = ns_of_us([event.dur or b"0" for event in events])
         self.without_duration += sum(1 for event in events if not event.dur) + int(none.sum())
         self.negative += int((dur_ns < 0).sum())
@@ -83,12 +88,15 @@ class _Gathered:
 
     def _wants(self, name: Ids) -> tuple[Ints, Ints, Ints]:
         """Rows whose correlation, copied bytes and notes about collectives are wanted, by their name."""
-        for category, text in list(self.names)[len(self._wanted) :]:
+        new = []
+        for category, text in islice(self.names, self._wanted.shape[1], None):
             place = place_of(category_of(category))
             linked = place in (Place.KERNEL, Place.COPY, Place.CALL)
-            self._wanted.append((linked, place == Place.COPY, not linked and text.startswith(SPEAKS_OF_COMM)))
-        linked, copying, speaking = np.array(self._wanted, dtype=np.bool_)[name].T
-        return np.flatnonzero(linked), np.flatnonzero(copying), np.flatnonzero(speaking)
+            new.append((linked, place == Place.COPY, not linked and text.startswith(SPEAKS_OF_COMM)))
+        if new:
+            self._wanted = np.concatenate((self._wanted, np.array(new, dtype=np.bool_).T), axis=1)
+        linked_rows, copying, speaking = (np.flatnonzero(wanted[name]) for wanted in self._wanted)
+        return linked_rows, copying, speaking
 
     def _label(self, meta: Meta) -> None:
         text = text_of(meta.args.name) if meta.args else ""
@@ -178,6 +186,8 @@ def _read_file(path: Path, gathered: _Gathered, number: int, caveats: list[str])
             )
     base_ns = whole(metadata.get("baseTimeNanoseconds"), absent=0)
     for part in gathered.parts[first_part:]:
+        if int(part[0].max()) + base_ns >= _LATEST_NS:
+            raise BrokenFile(path, "holds times that lie more than a century ahead")
         part[0][:] += base_ns
     return metadata
 

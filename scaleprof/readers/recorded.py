@@ -110,9 +110,9 @@ def _columns(traces: Sequence[Path]) -> tuple[Columns, list[str]]:
 def _host_windows(lines: Sequence[StepLine], offset_ns: int) -> Spans:
     start: Ints = np.array([line.t0 for line in lines], dtype=np.int64) + offset_ns
     end: Ints = np.array([line.t1 for line in lines], dtype=np.int64) + offset_ns
-    if len(start) > 1:
-        start[1:] = np.maximum(start[1:], np.minimum(end[:-1], end[1:]))
-    return Spans(start, np.maximum(end, start))
+    end = np.maximum.accumulate(np.maximum(end, start))
+    start[1:] = np.maximum(start[1:], end[:-1])  # steps of one thread do not overlap: only damaged lines say so
+    return Spans(start, end)
 
 
 def _covered(traces: Sequence[Path], columns: Columns, lines: Sequence[StepLine], host: Spans) -> list[Ints]:

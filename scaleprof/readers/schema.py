@@ -88,7 +88,7 @@ def note_of(name: str, arguments: Arguments) -> CommNote:
         group="" if group is None else str(group),
         group_size=whole(arguments.group_size),
         seq=whole(arguments.seq),
-        peer=whole(peer),
+        peer=_rank(peer),
     )
 
 
@@ -106,8 +106,13 @@ def _note_of_shapes(name: str, arguments: Arguments) -> CommNote:
         in_elements=inputs if sizes else UNKNOWN,
         out_elements=outputs or UNKNOWN,
         dtype=tensors[0] if tensors else "",
-        peer=whole(values[2]) if name.startswith(("c10d::send", "c10d::recv_")) and len(values) > 2 else UNKNOWN,
+        peer=_rank(values[2]) if name.startswith(("c10d::send", "c10d::recv_")) and len(values) > 2 else UNKNOWN,
     )
+
+
+def _rank(value: Any) -> int:
+    rank = whole(value)
+    return rank if rank < 2**31 else UNKNOWN
 
 
 def _elements(shape: Any, kind: Any) -> int:

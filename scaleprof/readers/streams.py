@@ -117,23 +117,22 @@ def sample_columns(lines: Sequence[dict[str, Any]], offset_ns: int) -> Samples:
 
 def issued_by_recorder(lines: Sequence[dict[str, Any]]) -> list[Issued]:
     """What torch's flight recorder saw being issued; an entry that was dumped twice counts once."""
-    found: dict[Any, Issued] = {}
+    found: dict[int, Issued] = {}
     for place, line in enumerate(lines):
         time_ns = whole(line.get("time_created_ns"))
         if time_ns < 0:
             continue
         op = op_of(str(line.get("profiling_name", "")))
         inputs, outputs = _elements(line.get("input_sizes")), _elements(line.get("output_sizes"))
-        dtypes = line.get("input_dtypes") or line.get("output_dtypes") or [""]
-        group = line.get("process_group") or [""]
+        group = line.get("process_group")
         seq = line.get("p2p_seq_id") if line.get("is_p2p") else line.get("collective_seq_id")
-        found[line.get("record_id", ("line", place))] = Issued(
+        found[whole(line.get("record_id"), absent=-1 - place)] = Issued(
             time_ns=time_ns,
             op=op,
             in_elements=inputs,
             out_elements=outputs,
-            dtype=str(dtypes[0]),
-            group=str(group[0] if isinstance(group, list) else group),
+            dtype=_first(line.get("input_dtypes")) or _first(line.get("output_dtypes")),
+            group=_first(group) if isinstance(group, list) else str(group or ""),
             seq=whole(seq),
         )
     return sorted(found.values(), key=lambda one: one.time_ns)
@@ -143,6 +142,10 @@ def _elements(sizes: Any) -> int:
     if not isinstance(sizes, list):
         return UNKNOWN
     return sum(prod(whole(length, absent=0) for length in size) for size in sizes if isinstance(size, list))
+
+
+def _first(texts: Any) -> str:
+    return str(texts[0]) if isinstance(texts, list) and texts else ""
 
 
 def _real(value: Any) -> float:

@@ -36,7 +36,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _EVENTS_KEY = re.compile(rb'"traceEvents"\s*:\s*\[')
 _BACK = 64  # how far before a `{` its comma and `}` may stand, for the guess
 _TRIES = 16
-_BAD_TEXT = (msgspec.DecodeError, UnicodeDecodeError)
+_BAD_TEXT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Decode(Protocol):

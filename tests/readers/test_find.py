@@ -13,6 +13,7 @@ EVENTS = [complete("aten::mm", "cpu_op", 10, 5)]
 
 
 def foreign(path: Path, rank: int | None = None, world_size: int | None = None, **metadata: Any) -> Path:
+    """A trace of torch.profiler."""
     info = {
         "backend": "nccl",
         **({"rank": rank} if rank is not None else {}),
@@ -22,6 +23,7 @@ def foreign(path: Path, rank: int | None = None, world_size: int | None = None, 
 
 
 def own(path: Path, ranks: int = 1, **fields: Any) -> Path:
+    """A recorded run with one step a rank."""
     write_run(path, world_size=ranks, **fields)
     for rank in range(ranks):
         write_rank(path, rank, world_size=ranks, steps=[step_line(0)])
@@ -70,6 +72,16 @@ def test_runs_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> Non
         foreign(tmp_path / vendor / "qwen.json")
     names = [run.info.name for run in find_runs([tmp_path])]
     assert names == ["h100/bert", "h100/qwen", "mi300/bert", "mi300/qwen"]
+
+
+def test_sizes_and_repeats_of_one_study_keep_their_name(tmp_path: Path) -> None:
+    own(tmp_path / "job-n1", name="job")
+    own(tmp_path / "job-n2", ranks=2, name="job")
+    own(tmp_path / "job-n2-again", ranks=2, name="job", repeat=1)
+    assert [run.info.name for run in find_runs([tmp_path])] == ["job", "job", "job"]
+    own(tmp_path / "job-n2-later", ranks=2, name="job")
+    names = [run.info.name for run in find_runs([tmp_path])]
+    assert names == ["job", "job-n2", "job", "job-n2-later"]
 
 
 def test_a_pattern_overrides_the_grouping(tmp_path: Path) -> None:

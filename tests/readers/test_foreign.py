@@ -1,15 +1,21 @@
 """Foreign traces to Traces, with the answer on paper, and the headlines of real ones."""
 
 import csv
+import json
+import re
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from scaleprof.errors import InputError
 from scaleprof.intervals import clip, length, union
-from scaleprof.readers import read_rank
+from scaleprof.readers import find_runs, read_rank
 from scaleprof.run import ProcessGroup
 from scaleprof.trace import Kind, Trace
 from tests.readers.making import (
@@ -24,6 +30,7 @@ from tests.readers.making import (
     rank_of,
     step,
     thread_name,
+    write_bytes,
     write_trace,
 )
 
@@ -181,6 +188,55 @@ def test_gloo_on_the_cpu(tmp_path: Path) -> None:
     assert trace.steps.start_ns.tolist() == [0, 102_000]
     assert trace.steps.end_ns.tolist() == [102_000, 202_000]
     assert (trace.info.device, trace.step_source) == ("cpu", "annotations")
+
+
+SEED = json.dumps(
+    {
+        "schemaVersion": 1,
+        "distributedInfo": GROUPS,
+        "traceEvents": [
+            *step(1, 0, 50), *step(2, 50, 50), launch(1, 7), launch(2, 8), kernel("gemm", 5, 10, 7), kernel("gemm", 16, 10, 8),
+            launch(61, 17), kernel("ncclDevKernel_Generic", 70, 9, 17, op="allreduce", n_in=8, n_out=8, dtype="Float", group="0", dst=1),
+            c10d_allreduce(3, 9), gloo("all_reduce", 8, 4, 9), thread_name(WORKER, "w"),
+            complete("Memcpy DtoH (Device -> Pageable)", "gpu_memcpy", 80, 2, pid=0, tid="stream 3", correlation=17, bytes=5),
+        ],
+        "baseTimeNanoseconds": 1_700_000_000_000_000_000,
+    }
+)  # fmt: skip
+NUMBERS = re.compile(r"(?<=: )-?\d+")
+HOSTILE = [
+    "1e999",
+    "-1",
+    "99999999999999999999",
+    "9223372036854775807",
+    "4611686018427387903",
+    '"x"',
+    "null",
+    "[]",
+    "{}",
+    "true",
+    "0.0001",
+    "NaN",
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_hostile_files_are_read_or_refused_never_a_crash(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    text = SEED
+    for _ in range(data.draw(st.integers(1, 3))):
+        places = [found.span() for found in NUMBERS.finditer(text)]
+        start, end = data.draw(st.sampled_from(places))
+        text = text[:start] + data.draw(st.sampled_from(HOSTILE)) + text[end:]
+    content = bytearray(text.encode())
+    for _ in range(data.draw(st.integers(0, 2))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path = write_bytes(tmp_path_factory.mktemp("hostile") / "rank0.json", bytes(content), gz=False)
+    with suppress(InputError):
+        (run,) = find_runs([path])
+        read_rank(run.ranks[min(run.ranks)])
 
 
 def busy_ms(trace: Trace) -> float:

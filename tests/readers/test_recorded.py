@@ -2,12 +2,16 @@
 
 import gzip
 import json
+import re
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from scaleprof.errors import BrokenFile
+from scaleprof.errors import BrokenFile, InputError
 from scaleprof.readers import find_runs, read_rank
 from scaleprof.run import COLLECTIVES_FILE, RankFiles
 from scaleprof.trace import Kind, Trace
@@ -199,6 +203,38 @@ def test_a_clock_that_was_set_is_said(tmp_path: Path) -> None:
     record["anchors"].append(later)
     (folder / "rank.json").write_text(json.dumps(record))
     assert "set by +700.0 ms" in " ".join(read(run).caveats)
+
+
+HOSTILE = [
+    b"1e999",
+    b"-1",
+    b"99999999999999999999",
+    b"4611686018427387903",
+    b'"x"',
+    b"null",
+    b"[]",
+    b"{}",
+    b"true",
+    b"0.5",
+]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_hostile_folders_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    run = recording(tmp_path_factory.mktemp("hostile"))
+    files = sorted(path for path in run.rglob("*") if path.is_file())
+    for _ in range(data.draw(st.integers(1, 3))):
+        path = data.draw(st.sampled_from(files))
+        packed = path.suffix == ".gz"
+        text = gzip.decompress(path.read_bytes()) if packed else path.read_bytes()
+        places = [found.span() for found in re.finditer(rb"(?<=: )-?\d+", text)]
+        start, end = data.draw(st.sampled_from(places or [(0, 1)]))
+        text = text[:start] + data.draw(st.sampled_from(HOSTILE)) + text[end:]
+        path.write_bytes(gzip.compress(text) if packed else text)
+    with suppress(InputError):
+        (found,) = find_runs([run])
+        read_rank(found.ranks[0])
 
 
 def test_on_a_device_profiled_steps_end_with_their_kernels(tmp_path: Path) -> None:
