@@ -349,19 +349,13 @@ class Figures(Mapping[str, "go.Figure"]):
 
 
 def _find_metric(sections: Sequence[Result], id: str) -> Metric | None:
-    for section in sections:
-        for metric in section.metrics:
-            if metric.id == id:
-                return metric
-    return None
+    return next((metric for section in sections for metric in section.metrics if metric.id == id), None)
 
 
 def _plain(value: Any) -> Any:
     """The same value in types that JSON knows: no numpy, no tuples, NaN as None."""
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray | np.generic):
         return _plain(value.tolist())
-    if isinstance(value, np.generic):
-        return _plain(value.item())
     if isinstance(value, float):
         return value if np.isfinite(value) else None
     if isinstance(value, dict):
@@ -381,7 +375,8 @@ def _table_from_dict(content: Mapping[str, Any]) -> Table:
 
 def _result_to_dict(result: Result) -> dict[str, Any]:
     content: dict[str, Any] = _plain(dataclasses.asdict(dataclasses.replace(result, tables={})))
-    content["metrics"] = [{k: v for k, v in metric.items() if v not in (None, "", [])} for metric in content["metrics"]]
+    kept, metrics = ("id", "label", "value"), content["metrics"]
+    content["metrics"] = [{k: v for k, v in m.items() if k in kept or v not in (None, "", [])} for m in metrics]
     content["tables"] = {name: _table_to_dict(table) for name, table in result.tables.items()}
     return content
 

@@ -13,12 +13,9 @@ from tests.render.made import REPORTS, minimal, single, study
 @pytest.mark.parametrize("name", REPORTS)
 def test_a_saved_report_is_loaded_as_it_was(name: str, tmp_path: Path) -> None:
     report = REPORTS[name]()
-    if name == "evil":
-        report = Report.from_dict(report.to_dict())  # NaN becomes absent, a lone surrogate cannot be written twice
     report.save(tmp_path / "report.json")
     loaded = Report.load(tmp_path / "report.json")
     assert loaded.to_dict() == report.to_dict()
-    assert loaded.runs == report.runs or name in ("study", "single", "evil")  # numpy columns come back as lists
 
 
 def test_a_loaded_report_renders_alike(tmp_path: Path) -> None:
@@ -61,6 +58,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         Report.load(tmp_path / "absent.json")
 
 
+def test_a_number_that_is_none_comes_back_absent(tmp_path: Path) -> None:
+    REPORTS["evil"]().save(tmp_path / "report.json")
+    found = Report.load(tmp_path / "report.json").metric("n")
+    assert found is not None
+    assert found.value is None
+
+
 def test_metrics_are_found_by_id() -> None:
     report = study()
     found = report.metric("scaling.strong.efficiency")
@@ -75,7 +79,7 @@ def test_metrics_are_found_by_id() -> None:
 
 def test_tables_of_runs_are_joined_with_their_run_in_front() -> None:
     report = study()
-    assert list(report.tables)[0] == "grouping"
+    assert next(iter(report.tables)) == "grouping"
     frame = report.tables["steps"]
     assert list(frame.columns[:3]) == ["run", "world_size", "step"]
     assert len(frame) == 6 * 24

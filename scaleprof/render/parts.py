@@ -6,6 +6,7 @@ from scaleprof.render.tables import Readable, readable
 from scaleprof.results import Finding, Metric, Report, Result, RunReport, Table
 
 SEVERITIES = ("critical", "high", "medium", "low", "healthy")
+NARROW_COLUMNS = ("series", "ranks", "step_ms", "throughput", "efficiency", "efficiency_low", "efficiency_high")
 SCALING_COLUMNS = (
     "series",
     "ranks",
@@ -40,12 +41,12 @@ def sections_of_all(report: Report) -> list[Result]:
     return [*report.comparison, *(section for run in report.runs for section in run.sections)]
 
 
-def scaling_of(report: Report, *, most: int) -> Readable | None:
+def scaling_of(report: Report, *, most: int, columns: Sequence[str] = SCALING_COLUMNS) -> Readable | None:
     """The table of efficiencies, its most telling columns."""
     for section in report.comparison:
         source = section.tables.get("scaling")
         if source is not None and len(source):
-            chosen = {name: source[name] for name in SCALING_COLUMNS if name in source.columns}
+            chosen = {name: source[name] for name in columns if name in source.columns}
             return readable(Table(chosen), most=most)
     return None
 

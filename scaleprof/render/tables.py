@@ -124,8 +124,8 @@ def _text(value: Any, unit: str, decimals: int) -> str:
         return f"{amount} {sign}"
     if isinstance(value, int):
         return f"{value:,}"
-    if value and abs(value) < 5 * 10.0**-decimals:
-        return number(float(f"{value:.2g}"))
+    if value != int(value) and abs(value) < 5 * 10.0**-decimals:
+        return f"{value:.{digits_of(value, significant=2)}f}" if abs(value) >= 1e-4 else f"{value:.1e}"
     return f"{value:,.{decimals}f}"
 
 

@@ -6,13 +6,14 @@ Strings from traces are shown as they are: no markup, no control characters that
 import unicodedata
 from collections.abc import Sequence
 
+from rich.columns import Columns
 from rich.console import Console, Group
 from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from scaleprof.render.page import banner_of, caveats_of, tile_of
-from scaleprof.render.parts import findings_in_order, leaf_shares, scaling_of, tiles_of
+from scaleprof.render.parts import NARROW_COLUMNS, SCALING_COLUMNS, findings_in_order, leaf_shares, scaling_of, tiles_of
 from scaleprof.render.tables import Readable
 from scaleprof.render.words import heading, percent
 from scaleprof.results import Finding, Metric, Report, RunReport
@@ -20,21 +21,24 @@ from scaleprof.results import Finding, Metric, Report, RunReport
 MOST_CAVEATS = 6
 MOST_FINDINGS = 3
 MOST_ROWS = 12
+WIDE = 110  # columns of a terminal from which the scaling table is shown with all its columns
 _SEVERITY_STYLES = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "default", "healthy": "green"}
 
 
 def print_report(report: Report, console: Console | None = None) -> None:
     """Print the summary, to standard output unless a console is given."""
-    (console or Console()).print(summary(report))
+    console = console or Console()
+    console.print(summary(report, console.width))
 
 
-def summary(report: Report) -> Group:
-    """The summary as what rich can print."""
-    parts: list[Text | Padding] = [_text(report.verdict or report.title, "bold")]
+def summary(report: Report, width: int) -> Group:
+    """The summary as what rich can print in that many columns."""
+    parts: list[Text | Padding | Columns] = [_text(report.verdict or report.title, "bold")]
     parts += [_text(banner, "yellow") for banner in dict.fromkeys(banner_of(run.info) for run in report.runs) if banner]
     if report.chips:
         parts.append(_chips(report))
-    scaling = scaling_of(report, most=MOST_ROWS)
+    columns = SCALING_COLUMNS if width >= WIDE else NARROW_COLUMNS
+    scaling = scaling_of(report, most=MOST_ROWS, columns=columns)
     tables = (_tiles(tiles_of(report)), _rich_table(scaling) if scaling else None, _breakdown(report.runs[:MOST_ROWS]))
     for table in tables:
         if table is not None:
@@ -58,13 +62,13 @@ def _text(value: object, style: str = "") -> Text:
     return Text(clean(value), style=style)
 
 
-def _chips(report: Report) -> Text:
-    line = Text()
+def _chips(report: Report) -> Columns:
+    """Remarks side by side, each kept on one line."""
+    lines = []
     for chip in report.chips:
-        line.append("  " if line else "")
-        line.append("✓\u00a0" if chip.good else "!\u00a0", style="green" if chip.good else "yellow")
-        line.append(clean(chip.text))
-    return line
+        line = Text("✓ " if chip.good else "! ", style="green" if chip.good else "yellow", no_wrap=True)
+        lines.append(line.append(clean(chip.text), style="default"))
+    return Columns(lines, padding=(0, 2, 0, 0))
 
 
 def _plain_table() -> RichTable:
@@ -123,11 +127,11 @@ def _finding(finding: Finding) -> Text:
     return line
 
 
-def _caveats(report: Report) -> list[Text | Padding]:
+def _caveats(report: Report) -> list[Text | Padding | Columns]:
     caveats = caveats_of(report)
     if not caveats:
         return []
-    lines: list[Text | Padding] = [Padding(Text("What may be wrong", style="dim"), (1, 0, 0, 0))]
+    lines: list[Text | Padding | Columns] = [Padding(Text("What may be wrong", style="dim"), (1, 0, 0, 0))]
     lines += [_text(f"- {text}") for text, _ in caveats[:MOST_CAVEATS]]
     if len(caveats) > MOST_CAVEATS:
         lines.append(Text(f"  and {len(caveats) - MOST_CAVEATS} more in the report", style="dim"))

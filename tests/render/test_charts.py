@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
 from scaleprof.render.charts import data_of, figure_of, has_something_to_draw, plotly_version, spec_of
-from scaleprof.render.figures.base import Spec
 from scaleprof.render.palette import LIGHT
 from scaleprof.results import Axis, Chart, Layer, Report
 from tests.render.made import REPORTS
@@ -106,7 +106,7 @@ def test_labels_at_the_ends_do_not_overlap() -> None:
     layout = spec_of(chart("lines", *layers))["layout"]
     height = layout["height"] - layout["margin"]["t"] - layout["margin"]["b"]
     places = sorted(label["y"] * height for label in layout["annotations"])
-    assert all(after - before >= 15.9 for before, after in zip(places, places[1:], strict=False))
+    assert all(after - before >= 15.9 for before, after in pairwise(places))
     assert places[-1] <= height + 0.1
 
 
@@ -116,6 +116,18 @@ def test_lines_that_end_apart_get_a_legend_and_left_out_points_are_marks() -> No
     )
     assert figure["layout"]["showlegend"]
     assert figure["data"][1]["mode"] == "markers"
+
+
+def test_few_steps_are_ticks_themselves() -> None:
+    assert spec_of(chart("lines", Layer("steady", [10], [14.5]), x=Axis("step")))["layout"]["xaxis"]["tickvals"] == [10]
+
+
+def test_labels_of_one_chart_share_a_unit() -> None:
+    figure = spec_of(
+        stacked("s", "t", ["1 rank", "2 ranks"], [(1613.2, 0.0, 0.0, 12.4), (800.0, 40.0, 0.0, 10.0)], "ranks")
+    )
+    assert [label["text"] for label in figure["layout"]["annotations"]] == ["<b>1,626 ms</b>", "<b>850 ms</b>"]
+    assert figure["data"][0]["text"] == ["1,613", "800"]
 
 
 def test_shares_are_drawn_in_percent_and_kept_as_they_are_in_the_data() -> None:

@@ -15,7 +15,7 @@ def printed(name: str, *, color: bool = False, width: int = 110) -> str:
         REPORTS[name](),
         Console(file=out, width=width, force_terminal=color, color_system="standard" if color else None),
     )
-    return out.getvalue()
+    return out.getvalue().replace("\u00a0", " ")
 
 
 def test_the_study_fits_a_screen_and_says_the_numbers() -> None:
@@ -51,4 +51,15 @@ def test_markup_of_rich_is_shown_not_obeyed(make: object) -> None:
 
 
 def test_a_report_without_numbers_prints_its_caveats() -> None:
-    assert printed("minimal").split() == "trace.json What may be wrong - No step was found.".split()
+    assert printed("minimal").split() == [
+        "trace.json",
+        "What",
+        "may",
+        "be",
+        "wrong",
+        "-",
+        "No",
+        "step",
+        "was",
+        "found.",
+    ]

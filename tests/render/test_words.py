@@ -8,8 +8,9 @@ from scaleprof.render.words import heading, interval, measure, number, percent, 
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (0, "0"), (7, "7"), (1024, "1,024"), (48.123, "48.1"), (999.7, "1,000"), (0.071312, "0.0713"), (2.5e-6, "2.50e-06"), (19_912_345.6, "19.9 M"),
-        (150_000, "150 k"), (-3.14159, "-3.14"), (8.0, "8"), (True, "yes"), (None, "–"), (float("nan"), "–"), (float("inf"), "–"), ("DDP", "DDP"), (9.999, "10.0"),
+        (0, "0"), (7, "7"), (1024, "1,024"), (48.123, "48.1"), (999.7, "1,000"), (0.071312, "0.0713"),
+        (2.5e-6, "2.50e-06"), (19_912_345.6, "19.9 M"), (150_000, "150 k"), (-3.14159, "-3.14"), (8.0, "8"),
+        (True, "yes"), (None, "–"), (float("nan"), "–"), (float("inf"), "–"), ("DDP", "DDP"), (9.999, "10.0"),
     ],
 )  # fmt: skip
 def test_a_number_has_three_significant_digits(value: object, text: str) -> None:
@@ -19,10 +20,12 @@ def test_a_number_has_three_significant_digits(value: object, text: str) -> None
 @pytest.mark.parametrize(
     ("value", "unit", "shown"),
     [
-        (0.22249, "share", ("22.2", "%")), (1.0, "share", ("100.0", "%")), (0.0, "share", ("0", "%")), (0.0004, "share", ("0.04", "%")), (152.0, "ms", ("152", "ms")),
-        (1280.0, "ms", ("1.28", "s")), (0.0123, "ms", ("12.3", "µs")), (3e-6, "ms", ("3", "ns")), (0.512, "ms", ("0.512", "ms")), (50e6, "bytes", ("50.0", "MB")),
-        (8, "bytes", ("8", "B")), (19.9e6, "samples/s", ("19.9", "M samples/s")), (2.714, "x", ("2.71", "×")), ("strong", "", ("strong", "")),
-        (float("nan"), "ms", ("–", "")), (12.5, "GB/s", ("12.5", "GB/s")),
+        (0.22249, "share", ("22.2", "%")), (1.0, "share", ("100.0", "%")), (0.0, "share", ("0", "%")),
+        (0.0004, "share", ("0.04", "%")), (152.0, "ms", ("152", "ms")), (1280.0, "ms", ("1.28", "s")),
+        (0.0123, "ms", ("12.3", "µs")), (3e-6, "ms", ("3", "ns")), (0.512, "ms", ("0.512", "ms")),
+        (50e6, "bytes", ("50.0", "MB")), (8, "bytes", ("8", "B")), (19.9e6, "samples/s", ("19.9", "M samples/s")),
+        (2.714, "x", ("2.71", "×")), ("strong", "", ("strong", "")), (float("nan"), "ms", ("–", "")),
+        (12.5, "GB/s", ("12.5", "GB/s")),
     ],
 )  # fmt: skip
 def test_a_measure_has_its_unit(value: object, unit: str, shown: tuple[str, str]) -> None:
@@ -42,8 +45,9 @@ def test_words_around_numbers() -> None:
 @pytest.mark.parametrize(
     ("column", "words"),
     [
-        ("step_ms", ("step", "ms")), ("efficiency", ("efficiency", "share")), ("karp_flatt", ("Karp-Flatt", "")), ("runq_share", ("run-queue wait", "share")),
-        ("bytes", ("bytes", "bytes")), ("busbw_gbps", ("busbw", "GB/s")), ("ranks read", ("ranks read", "")), ("", ("", "")), ("against_median", ("against median", "share")),
+        ("step_ms", ("step", "ms")), ("efficiency", ("efficiency", "share")), ("karp_flatt", ("Karp-Flatt", "")),
+        ("runq_share", ("run-queue wait", "share")), ("bytes", ("bytes", "bytes")), ("busbw_gbps", ("busbw", "GB/s")),
+        ("ranks read", ("ranks read", "")), ("", ("", "")), ("against_median", ("against median", "share")),
     ],
 )  # fmt: skip
 def test_the_name_of_a_column_tells_its_unit(column: str, words: tuple[str, str]) -> None:

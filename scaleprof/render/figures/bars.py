@@ -1,7 +1,7 @@
 """Bars and stacked bars: upright for sizes, lying down where the names are long or each bar is a rank."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from scaleprof.render.figures.base import (
@@ -9,6 +9,7 @@ from scaleprof.render.figures.base import (
     factor_of,
     figure,
     finite,
+    in_words,
     inert,
     label,
     legend_on_top,
@@ -20,7 +21,6 @@ from scaleprof.render.figures.base import (
     value_axis,
 )
 from scaleprof.render.palette import LIGHT, SERIES, color, text_on
-from scaleprof.render.words import phrase
 from scaleprof.results import Chart, Layer
 
 LONG_NAME = 12
@@ -56,7 +56,7 @@ def stacked_bars(chart: Chart) -> Spec:
     plan = _plan(chart, [])
     sums = [sum(map(_amount, values)) for values in zip(*(plan.column(layer) for layer in layers), strict=True)]
     if plan.few and len(layers) > 1:
-        plan = _plan(chart, [phrase(total, chart.y.unit) for total in sums])
+        plan = _plan(chart, [in_words(total, chart.y) for total in sums])
     highest = max(sums, default=0.0) or 1.0
     data = [_segments(plan, layer, order, LARGE_SHARE * highest) for order, layer in enumerate(layers)]
     return _laid_out(plan, data, (0.0, highest), annotations=_sums(plan, sums), barmode="stack")
@@ -70,7 +70,7 @@ def bars(chart: Chart) -> Spec:
         column = plan.column(layer)
         given = dict(zip(layer.x, layer.text or [], strict=False))
         texts = [
-            inert(given.get(name) or phrase(value, chart.y.unit)) if value is not None else ""
+            (inert(given[name]) if given.get(name) else in_words(value, chart.y)) if value is not None else ""
             for name, value in zip(plan.names, column, strict=True)
         ]
         labels += texts
@@ -112,10 +112,9 @@ def _bar(plan: _Plan, layer: Layer, order: int) -> Spec:
 
 def _segments(plan: _Plan, layer: Layer, order: int, labels_from: float) -> Spec:
     """One layer of a stack; the larger segments carry their value, in the unit of the axis."""
-    unit = plan.chart.y.unit
+    axis = replace(plan.chart.y, unit=plan.chart.y.unit if plan.chart.y.unit in ("share", "bytes") else "")
     texts = [
-        phrase(value, unit).removesuffix(" ms") if plan.few and _amount(value) >= labels_from else ""
-        for value in plan.column(layer)
+        in_words(value, axis) if plan.few and _amount(value) >= labels_from else "" for value in plan.column(layer)
     ]
     trace = _bar(plan, layer, order)
     if layer.color == "overlapped_comm":
@@ -135,7 +134,7 @@ def _segments(plan: _Plan, layer: Layer, order: int, labels_from: float) -> Spec
 def _sums(plan: _Plan, sums: Sequence[float]) -> list[Spec]:
     annotations = []
     for place, (total, words) in enumerate(zip(sums, plan.labels, strict=False)):
-        end, text = finite(total, factor_of(plan.chart.y)), f"<b>{inert(words)}</b>"
+        end, text = finite(total, factor_of(plan.chart.y)), f"<b>{words}</b>"
         if plan.lying:
             annotations.append(label(text, x=end, y=place, xanchor="left", yanchor="middle", xshift=4))
         else:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from scaleprof.render.palette import LIGHT
-from scaleprof.render.words import shortened
+from scaleprof.render.words import number, phrase, shortened
 from scaleprof.results import Axis
 
 Spec = dict[str, Any]
@@ -53,6 +53,14 @@ def suffix_of(axis: Axis) -> str:
     if axis.unit == "share":
         return " %"
     return f" {inert(axis.unit)}" if axis.unit else ""
+
+
+def in_words(value: float, axis: Axis, decimals: int | None = None) -> str:
+    """A value in the unit of the axis, so that labels of one chart can be compared: `1,620 ms`, never `1.62 s` beside `852 ms`."""
+    if axis.unit in ("share", "bytes"):
+        return inert(phrase(value, axis.unit))
+    small = decimals is None or abs(value) < 0.5 * 10.0**-decimals
+    return inert(f"{number(value) if small else f'{value:,.{decimals}f}'} {axis.unit}".strip())
 
 
 def value_axis(axis: Axis, low: float, high: float, *, grid: bool = True) -> Spec:

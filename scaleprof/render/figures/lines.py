@@ -25,6 +25,7 @@ from scaleprof.results import Axis, Chart, Layer
 HEIGHT = 300
 BOTTOM = 48
 FEW_POINTS = 16  # up to here every point has a mark
+FEW_TICKS = 14
 MOST_LABELS = 8
 LABEL_PX = 16  # smallest distance between two labels
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star")
@@ -48,7 +49,7 @@ def lines(chart: Chart) -> Spec:
     annotations, shapes = _references(layers, chart.y, (low, high))
     right = 24
     if direct:
-        right = room_for([inert(layer.name, 22) for layer in drawn])
+        right = room_for([f"{inert(layer.name, 22)}  " for layer in drawn])
         annotations += _end_labels(drawn, main, chart.y, (low, high), HEIGHT - top - BOTTOM)
     x, y = place.axis(), value_axis(chart.y, low, high)
     x["fixedrange"] = y["fixedrange"] = direct or bool(annotations)
@@ -96,7 +97,11 @@ class _Places:
                 "tickformat": "",
             }
         pad = (last - first) * 0.02 or 0.5
-        return {**value_axis(self.described, first - pad, last + pad, grid=False), "nticks": 9}
+        axis = {**value_axis(self.described, first - pad, last + pad, grid=False), "nticks": 9}
+        if len(known) <= FEW_TICKS and all(value == int(value) for value in known):
+            # Between two steps there is none: no ticks at 9.8 and 10.2.
+            axis |= {"tickvals": known}
+        return axis
 
 
 def _is_constant_reference(layer: Layer) -> bool:

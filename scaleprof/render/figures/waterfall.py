@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from scaleprof.render.figures.base import Spec, figure, finite, inert, label, names_axis, room_for, value_axis
+from scaleprof.render.figures.base import Spec, figure, finite, in_words, inert, label, names_axis, room_for, value_axis
 from scaleprof.render.palette import LIGHT, color
-from scaleprof.render.words import digits_of, number, percent, phrase
+from scaleprof.render.words import digits_of, percent
 from scaleprof.results import Axis, Chart, Layer
 
 ROW_PX = 32
@@ -43,7 +43,7 @@ def waterfall(chart: Chart) -> Spec:
         "x": [finite(entry.value, factor) for entry in entries],
         "base": [finite(entry.base, factor) for entry in entries],
         "y": places,
-        "customdata": [[inert(entry.name, 120), inert(_words(entry, entries, chart.y))] for entry in entries],
+        "customdata": [[inert(entry.name, 120), _words(entry, entries, chart.y)] for entry in entries],
         "marker": {"color": [entry.color for entry in entries], "line": {"width": 0}},
         "hovertemplate": "%{customdata[0]}: %{customdata[1]}<extra></extra>",
     }
@@ -87,27 +87,21 @@ def _entries(layer: Layer) -> list[_Entry]:
 
 
 def _words(entry: _Entry, entries: Sequence[_Entry], axis: Axis) -> str:
-    """`−1.02 (25.5 %)` for a change, with the decimals of the largest so that the eye can add up; the share is of the first entry."""
-    amount = _amount(abs(entry.value), max(abs(one.value) for one in entries), axis)
+    """`−1.02 (25.5 %)` for a change, all with the same decimals so that the eye can add up; the share is of the first entry."""
+    largest = max(abs(one.value) for one in entries)
+    decimals = min(digits_of(largest, significant=4), 2) if largest >= 1 else digits_of(largest)
     sign = "" if entry.is_total else "−" if entry.value < 0 else "+"
+    amount = sign + in_words(abs(entry.value), axis, decimals)
     if entry.color == LIGHT["total"] or not entries[0].value:
-        return f"{sign}{amount}"
-    return f"{sign}{amount} ({percent(abs(entry.value) / entries[0].value)} %)"
-
-
-def _amount(value: float, largest: float, axis: Axis) -> str:
-    if axis.unit in ("share", "bytes"):
-        return phrase(value, axis.unit)
-    decimals = digits_of(largest)
-    text = f"{value:,.{decimals}f}" if value >= 0.5 * 10.0**-decimals else number(float(f"{value:.1g}"))
-    return f"{text} {axis.unit}".strip()
+        return amount
+    return f"{amount} ({percent(abs(entry.value) / entries[0].value)} %)"
 
 
 def _label(
     place: int, entry: _Entry, entries: Sequence[_Entry], axis: Axis, span: tuple[float, float], factor: float
 ) -> Spec:
     amount, _, share = _words(entry, entries, axis).partition(" (")
-    text = f"<b>{inert(amount)}</b>" + (f"  {inert(share.rstrip(')'))}" if share else "")
+    text = f"<b>{amount}</b>" + (f"  {share.rstrip(')')}" if share else "")
     left, right = sorted((entry.base * factor, entry.end * factor))
     on_the_left = not entry.is_total and entry.value < 0 and left - span[0] > 0.3 * span[1]
     if on_the_left:

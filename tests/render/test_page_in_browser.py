@@ -1,0 +1,285 @@
+"""The page in a real browser: it draws, asks for nothing, obeys no evil string, and can be read on paper, on a phone and without scripts."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.render.made import REPORTS
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here: the page was not tried in a browser"),
+]
+
+# plotly's full bundle tries to compile code for its GL traces; the policy blocks it, and every chart draws all the same.
+KNOWN_VIOLATION = ("script-src", "eval")
+
+
+@dataclass
+class Seen:
+    """What went on while a page was open."""
+
+    errors: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    @property
+    def unexpected(self) -> list[str]:
+        return [error for error in self.errors if "unsafe-eval" not in error]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as running:
+        opened = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("reports")
+    for name, make in REPORTS.items():
+        (folder / f"{name}.html").write_text(make().to_html(), encoding="utf-8")
+    return {name: f"file://{folder / name}.html" for name in REPORTS}
+
+
+@dataclass
+class Opener:
+    """Opens pages and closes them after the test."""
+
+    browser: Any
+    files: dict[str, str]
+    contexts: list[Any] = field(default_factory=list)
+
+    def __call__(self, name: str, *, at: str = "", url: str = "", **options: Any) -> tuple[Any, Seen]:
+        context = self.browser.new_context(**{"viewport": {"width": 1300, "height": 900}, **options})
+        self.contexts.append(context)
+        page, seen = context.new_page(), Seen()
+        page.set_default_timeout(30_000)
+        page.on("pageerror", lambda error: seen.errors.append(f"page: {error}"))
+        page.on("console", lambda message: seen.errors.append(message.text) if message.type == "error" else None)
+        page.on("request", lambda request: seen.requests.append(request.url))
+        page.add_init_script(
+            "window.violations = []; document.addEventListener('securitypolicyviolation',"
+            " (event) => window.violations.push([event.effectiveDirective, event.blockedURI]));"
+        )
+        page.goto((url or self.files[name]) + at)
+        return page, seen
+
+
+@pytest.fixture
+def opened(browser: Any, files: dict[str, str]) -> Iterator[Opener]:
+    opener = Opener(browser, files)
+    yield opener
+    for context in opener.contexts:
+        context.close()
+
+
+def draw_all(page: Any) -> None:
+    """Scroll through the page until every chart of the selected run is drawn."""
+    height = page.evaluate("() => document.documentElement.scrollHeight")
+    for at in range(0, height, 800):
+        page.evaluate("(at) => window.scrollTo({ top: at, behavior: 'instant' })", at)
+        page.wait_for_timeout(60)
+    page.wait_for_function(
+        "() => Array.from(document.querySelectorAll('.plot')).every((plot) => !plot.clientWidth || plot.dataset.drawn)"
+    )
+
+
+def types(page: Any) -> list[list[str]]:
+    return list(
+        page.evaluate(
+            "() => Array.from(document.querySelectorAll('.plot')).filter((plot) => plot.data)"
+            ".flatMap((plot) => plot.data.map((trace, place) => [trace.type, plot._fullData[place].type]))"
+        )
+    )
+
+
+@pytest.mark.parametrize("name", REPORTS)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_chart_is_drawn_as_asked_without_error_or_request(opened: Opener, name: str, scheme: str) -> None:
+    page, seen = opened(name, color_scheme=scheme)
+    draw_all(page)
+    drawn = types(page)
+    assert drawn or name == "minimal"
+    assert all(asked == got for asked, got in drawn)
+    assert seen.unexpected == []
+    assert all(url.startswith(("file:", "data:", "blob:")) for url in seen.requests)
+    assert [url for url in seen.requests if url.startswith("file:")] == [opened.files[name]]
+    assert {tuple(violation) for violation in page.evaluate("() => window.violations")} <= {KNOWN_VIOLATION}
+    assert page.evaluate("() => document.documentElement.dataset.theme") == scheme
+    assert page.evaluate(
+        "() => Array.from(document.querySelectorAll('.plot')).filter((p) => p.dataset.drawn).every((p) => p.querySelector('svg'))"
+    )
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_no_text_on_the_page_is_a_missing_value(opened: Opener, name: str) -> None:
+    page, _ = opened(name)
+    draw_all(page)
+    text = page.evaluate("() => document.body.innerText").replace("NaN metric", "")
+    for word in ("NaN", "undefined", "None", "null", "Infinity", "[object"):
+        assert word not in text, word
+
+
+def test_evil_strings_are_shown_and_do_nothing(opened: Opener) -> None:
+    # Also with the policy out of the way: the strings themselves are inert, not only forbidden to act.
+    for bypass in (False, True):
+        page, seen = opened("evil", bypass_csp=bypass)
+        draw_all(page)
+        for button in page.locator("button[data-show]:visible").all():
+            button.click()
+        assert page.evaluate("() => window.evil") is None
+        assert (
+            page.evaluate("() => document.querySelectorAll('img, a[href^=javascript], a[*|href^=javascript]').length")
+            == 0
+        )
+        assert "void gemm<4, float>(x) && a<b>c</b>" in page.evaluate("() => document.body.innerText")
+        assert seen.unexpected == []
+
+
+def test_the_theme_switch_redraws_in_dark_colors(opened: Opener) -> None:
+    page, seen = opened("study", color_scheme="light")
+    draw_all(page)
+    page.evaluate("() => window.scrollTo(0, 0)")
+    page.click("#theme")
+    page.wait_for_function(
+        "() => Array.from(document.querySelectorAll('.plot[data-drawn]')).every((plot) => !plot.clientWidth || plot.dataset.drawn === 'dark')"
+    )
+    assert page.evaluate("() => document.querySelector('.plot[data-drawn]')._fullLayout.paper_bgcolor") == "#161b22"
+    assert page.evaluate("() => getComputedStyle(document.body).backgroundColor") == "rgb(13, 17, 23)"
+    assert seen.unexpected == []
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_a_phone_needs_no_sideways_scrolling(opened: Opener, name: str) -> None:
+    page, seen = opened(name, viewport={"width": 390, "height": 844})
+    draw_all(page)
+    assert page.evaluate("() => document.documentElement.scrollWidth") == 390
+    wide = page.evaluate(
+        "() => Array.from(document.querySelectorAll('.plot')).filter((p) => p.clientWidth && p.firstElementChild.scrollWidth > p.clientWidth).length"
+    )
+    assert wide == 0
+    assert seen.unexpected == []
+
+
+def test_no_button_shares_anything(opened: Opener) -> None:
+    page, _ = opened("study")
+    draw_all(page)
+    titles = page.evaluate(
+        "() => Array.from(document.querySelectorAll('button, .modebar-btn, [data-title]')).map((b) => (b.dataset.title || '') + b.textContent)"
+    )
+    assert not [title for title in titles if any(word in title.lower() for word in ("share", "cloud", "studio"))]
+    assert page.evaluate("() => document.querySelectorAll('.modebar-btn').length") == 0
+
+
+def shown_runs(page: Any) -> list[str]:
+    return list(
+        page.evaluate(
+            "() => Array.from(document.querySelectorAll('.run')).filter((run) => run.offsetParent).map((run) => run.querySelector('h2').textContent)"
+        )
+    )
+
+
+def test_the_run_selector_switches_sections_and_the_address(opened: Opener) -> None:
+    page, seen = opened("study")
+    assert shown_runs(page) == ["strong-4 (4 ranks)"]
+    page.select_option("#run-select", label="weak-2 (2 ranks)")
+    assert shown_runs(page) == ["weak-2 (2 ranks)"]
+    assert "run=weak-2" in page.evaluate("() => location.hash")
+    draw_all(page)
+    page.click(".side .selected a.sub >> text=Kernels")
+    assert page.evaluate("() => location.hash") == "#run-4-kernels?run=weak-2"
+    again, _ = opened("study", at="#run-4-kernels?run=weak-2")
+    assert shown_runs(again) == ["weak-2 (2 ranks)"]
+    assert seen.unexpected == []
+
+
+def test_the_numbers_of_a_chart_can_be_read_and_taken_away(opened: Opener, tmp_path: Path) -> None:
+    page, _ = opened("evil")
+    draw_all(page)
+    page.click("#overview [data-show] >> nth=0")
+    assert page.locator("#overview .data table tbody tr").count() > 3
+    page.click("#overview [data-show] >> nth=0")
+    assert page.locator("#overview .data").count() == 0
+    with page.expect_download() as download:
+        page.click("#overview details.table [data-csv]")
+    download.value.save_as(tmp_path / "table.csv")
+    lines = (tmp_path / "table.csv").read_bytes().decode().split("\r\n")
+    assert "\"'=HYPERLINK(" in lines[1]
+    assert lines[2] == "javascript:window.evil=3,'@SUM(1),-3.5"
+    with page.expect_download() as download:
+        page.click("#overview [data-png] >> nth=0")
+    assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
+
+
+def test_words_are_explained_when_focused(opened: Opener) -> None:
+    page, _ = opened("study")
+    page.focus(".tile .term >> nth=0")
+    assert "Samples of all ranks" in page.inner_text("#tip")
+    page.keyboard.press("Escape")
+    assert not page.is_visible("#tip")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_paper_gets_every_chart_in_light_colors(opened: Opener, scheme: str) -> None:
+    page, seen = opened("study", color_scheme=scheme)
+    page.wait_for_function("() => window.Plotly && document.querySelector('.plot[data-drawn]')")
+    page.evaluate("() => window.dispatchEvent(new Event('beforeprint'))")
+    themes = set(
+        page.evaluate(
+            "() => Array.from(document.querySelectorAll('.plot')).filter((p) => p.clientWidth).map((p) => p.dataset.drawn)"
+        )
+    )
+    assert themes == {"light"}
+    page.emulate_media(media="print")
+    assert page.evaluate(
+        "() => document.documentElement.scrollWidth <= Math.max(718, document.documentElement.clientWidth)"
+    )
+    page.evaluate("() => window.dispatchEvent(new Event('afterprint'))")
+    page.emulate_media(media="screen")
+    paper = page.pdf(prefer_css_page_size=True)
+    assert paper.startswith(b"%PDF")
+    assert 4 <= paper.count(b"/Type /Page\n") <= 20
+    assert seen.unexpected == []
+
+
+def test_without_scripts_every_run_can_be_read(opened: Opener) -> None:
+    page, seen = opened("study", java_script_enabled=False)
+    text = page.inner_text("body")
+    for words in (
+        "mlp keeps 67.8",
+        "One run in detail",
+        "weak-2 (2 ranks)",
+        "Where the step goes",
+        "What may be wrong",
+        "Glossary",
+    ):
+        assert words in text
+    assert not page.is_visible("#theme")
+    assert page.is_visible("#run-4-time")
+    assert seen.errors == []
+
+
+def test_a_sandboxed_frame_shows_the_page(opened: Opener, files: dict[str, str], tmp_path: Path) -> None:
+    source = Path(files["single"].removeprefix("file://")).read_text(encoding="utf-8")
+    # As data, for a quotation mark in the page would end an attribute.
+    content = json.dumps(source).replace("</", "<\\/")
+    frame_tag = "<iframe sandbox='allow-scripts' width=1200 height=800></iframe>"
+    outer = f"{frame_tag}<script>document.querySelector('iframe').srcdoc = {content}</script>"
+    (tmp_path / "viewer.html").write_text(outer, encoding="utf-8")
+    page, seen = opened("single", url=f"file://{tmp_path}/viewer.html")
+    frame = page.frames[1]
+    frame.wait_for_function("() => document.querySelector('.plot[data-drawn]')", timeout=30_000)
+    frame.click("#theme")
+    frame.click(".side a >> text=Glossary")
+    assert frame.evaluate("() => document.documentElement.dataset.theme") in ("light", "dark")
+    assert seen.unexpected == []
