@@ -66,6 +66,7 @@ def test_the_demo_replaces_its_own_recordings_and_no_others(tmp_path: Path, monk
         write_json(RunInfo(name, 1, series), tmp_path / name / RUN_FILE)
     monkeypatch.setattr(demo, "STEPS", 3)
     monkeypatch.setattr(demo, "STEP_MS", 8.0)
+    monkeypatch.setattr(demo, "GRADIENT_MB", 0.1)
     recorded = record_demo(tmp_path)
     assert sorted(os.listdir(tmp_path)) == sorted(["mine", *(folder.name for folder in recorded.runs)])
     assert sorted(read_run_info(folder / RUN_FILE).world_size for folder in recorded.runs) == [1, 1, 2, 2, 4, 4]

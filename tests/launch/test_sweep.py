@@ -15,7 +15,7 @@ RECORDER = """
     from pathlib import Path
     from scaleprof.run import RUN_FILE, RunInfo, write_json
     size = int(os.environ["WORLD_SIZE"])
-    print("training on", size, *sys.argv[1:])
+    sys.stdout.write(f"training on {size} {' '.join(sys.argv[1:])}\\n")  # one write: ranks share a pipe, and print makes several
     if os.environ["RANK"] == "0":
         folder = Path(os.environ["SCALEPROF_DIR"]) / os.environ["SCALEPROF_RUN_ID"]
         folder.mkdir(parents=True)
