@@ -110,7 +110,7 @@ def _headline(series: Series, first: PerSample, last: PerSample) -> str:
     added = growth(first, last)
     total = last.tau_ms - first.tau_ms
     worst = max(added, key=lambda leaf: added[leaf])
-    name = series.label.capitalize()
+    name = series.title
     if total <= 0.01 * first.tau_ms:
         return f"{name}: a sample costs a rank no more at {last.ranks} than at {many(first.ranks, 'rank')}"
     return (
@@ -123,7 +123,7 @@ def _by_size(series: Series, sizes: Sequence[PerSample]) -> Chart:
     names = [many(size.ranks, "rank") for size in sizes]
     factor = [size.step_ms / size.tau_ms for size in sizes]
     shares = [size.by_leaf_ms["exposed_comm"] / size.tau_ms for size in sizes]
-    label = series.label.capitalize()
+    label = series.title
     return Chart(
         id=f"growth.{series.id}.by_size",
         kind="stacked_bars",
@@ -166,7 +166,7 @@ def _waterfall(series: Series, first: PerSample, last: PerSample) -> Chart:
 
 def _unsound(study: Scaled) -> list[str]:
     return [
-        f"{study.series.label}, {many(size.ranks, 'rank')}: its times are shown, but {size.refused}"
+        f"series {study.series.label}, {many(size.ranks, 'rank')}: its times are shown, but {size.refused}"
         for size in study.sizes
         if size.refused
     ]

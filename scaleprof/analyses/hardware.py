@@ -1,14 +1,48 @@
 """What the machine did meanwhile: sampled counters of process, host and GPU."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from scaleprof.align import RunView
-from scaleprof.analyses.base import Analysis
+from scaleprof.analyses.base import Analysis, percent
 from scaleprof.results import Axis, Chart, Layer, Result, Table
 from scaleprof.trace import Trace
 
 MOST_POINTS = 300  # per rank and counter in a chart
+MOST_RANKS = 8  # lines in a chart
+
+
+@dataclass(frozen=True)
+class Counter:
+    """How a sampled counter is shown: its name in the tables, in words, its unit, and how it is made."""
+
+    name: str
+    words: str
+    unit: str
+    factor: float = 1.0
+    is_rate: bool = False
+    """The sampled value only grows: what is shown is its change by second."""
+
+
+_COUNTERS = {
+    "rss_bytes": Counter("rss_mb", "memory of the process", "MB", 1e-6),
+    "cpu_user_s": Counter("cpu_user_cores", "cores busy in the process (user)", "cores", 1.0, True),
+    "cpu_system_s": Counter("cpu_system_cores", "cores busy in the process (system)", "cores", 1.0, True),
+    "threads": Counter("threads", "threads of the process", ""),
+    "host_cpu_idle_s": Counter("host_idle_cores", "cores without work on the host", "cores", 1.0, True),
+    "net_sent_bytes": Counter("net_sent_mb_per_s", "network, sent", "MB/s", 1e-6, True),
+    "net_received_bytes": Counter("net_received_mb_per_s", "network, received", "MB/s", 1e-6, True),
+    "gpu_util_percent": Counter("gpu_util_share", "GPU utilisation", "share", 0.01),
+    "gpu_memory_util_percent": Counter("gpu_memory_util_share", "GPU memory utilisation", "share", 0.01),
+    "gpu_memory_bytes": Counter("gpu_memory_mb", "GPU memory in use", "MB", 1e-6),
+    "gpu_sm_clock_mhz": Counter("gpu_sm_clock_mhz", "SM clock", "MHz"),
+    "gpu_power_w": Counter("gpu_power_w", "GPU power", "W"),
+    "gpu_energy_j": Counter("gpu_mean_power_w", "GPU power from its energy counter", "W", 1.0, True),
+    "gpu_temperature_c": Counter("gpu_temperature_c", "GPU temperature", "°C"),
+    "gpu_throttled": Counter("gpu_throttled_share", "GPU throttled", "share"),
+}
 
 
 def hardware(trace: Trace) -> Table:
@@ -16,28 +50,18 @@ def hardware(trace: Trace) -> Table:
     time_ns = trace.samples.time_ns
     columns: dict[str, NDArray[np.generic]] = {"time_ns": time_ns}
     for name, values in trace.samples.values.items():
-        columns |= _as_rate(name, values, time_ns)
+        counter = _COUNTERS.get(name)
+        columns[counter.name if counter else name] = _shown(values, time_ns, counter) if counter else values
     return Table(columns)
 
 
-_RATES = {
-    "cpu_user_s": ("cpu_user_cores", 1.0),
-    "cpu_system_s": ("cpu_system_cores", 1.0),
-    "net_sent_bytes": ("net_sent_mb_per_s", 1e-6),
-    "net_received_bytes": ("net_received_mb_per_s", 1e-6),
-    "gpu_energy_j": ("gpu_mean_power_w", 1.0),
-}
-
-
-def _as_rate(name: str, values: NDArray[np.float64], time_ns: NDArray[np.int64]) -> dict[str, NDArray[np.generic]]:
-    if name not in _RATES:
-        return {name: values}
-    label, factor = _RATES[name]
+def _shown(values: NDArray[np.float64], time_ns: NDArray[np.int64], counter: Counter) -> NDArray[np.float64]:
+    if not counter.is_rate:
+        return values * counter.factor
     rate = np.full(len(values), np.nan)
     if len(values) > 1:
-        seconds = np.maximum(np.diff(time_ns), 1) / 1e9
-        rate[1:] = np.diff(values) * factor / seconds
-    return {label: rate}
+        rate[1:] = np.diff(values) * counter.factor / (np.maximum(np.diff(time_ns), 1) / 1e9)
+    return rate
 
 
 def conclude(view: RunView, options: None) -> Result | None:
@@ -65,7 +89,7 @@ def conclude(view: RunView, options: None) -> Result | None:
 def _chart(name: str, tables: dict[int, Table], start: int) -> Chart | None:
     layers = []
     means = []
-    for rank, table in list(tables.items())[:8]:
+    for rank, table in list(tables.items())[:MOST_RANKS]:
         if name not in table.columns:
             continue
         known = np.isfinite(table[name])
@@ -78,18 +102,29 @@ def _chart(name: str, tables: dict[int, Table], start: int) -> Chart | None:
         layers.append(Layer(f"rank {rank}", seconds.tolist(), values.tolist()))
     if not layers or not any(max(layer.y) > min(layer.y) for layer in layers):
         return None
-    words = name.replace("_", " ")
+    counter = next((one for one in _COUNTERS.values() if one.name == name), Counter(name, name.replace("_", " "), ""))
     return Chart(
         id=f"hardware.{name}",
         kind="lines",
-        title=f"{words}: {min(means):.3g} to {max(means):.3g} on average by rank"
-        if len(means) > 1
-        else f"{words}: {means[0]:.3g} on average",
-        subtitle="Sampled in the background; counters that only grow are shown as rates.",
+        title=f"{counter.words[:1].upper()}{counter.words[1:]}: {_on_average(means, counter.unit)}",
+        subtitle="Sampled in the background; counters that only grow are shown as rates."
+        + (f" The first {MOST_RANKS} of {len(tables)} ranks." if len(tables) > MOST_RANKS else ""),
         x=Axis("time since the first sample", "s"),
-        y=Axis(words, from_zero=True),
+        y=Axis(counter.words, counter.unit, from_zero=True),
         layers=tuple(layers),
     )
+
+
+def _on_average(means: list[float], unit: str) -> str:
+    """`279 to 281 MB, on average by rank`"""
+    low, high = min(means), max(means)
+    if unit == "share":
+        same, values = percent(low) == percent(high), f"{percent(low)} to {percent(high)}"
+        return f"{percent(low)} on average" if same else f"{values}, on average by rank"
+    shown = [f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}" for value in (low, high)]
+    if shown[0] == shown[1]:
+        return f"{shown[0]} {unit}".strip() + " on average"
+    return f"{shown[0]} to {shown[1]} {unit}".strip() + ", on average by rank"
 
 
 HARDWARE = Analysis("hardware", {"hardware": hardware}, conclude)

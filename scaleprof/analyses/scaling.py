@@ -36,7 +36,7 @@ def conclude(views: Sequence[RunView], options: ScalingOptions) -> Result | None
 
 
 def _headline(study: Scaled, options: ScalingOptions) -> str:
-    name = study.series.label.capitalize()
+    name = study.series.title
     name += "" if study.series.kind in name.lower() else f" ({study.series.kind} scaling)"
     name += " scaling" if name.lower() in ("strong", "weak") else ""
     largest = study.largest
@@ -99,7 +99,7 @@ def _metrics(study: Scaled) -> list[Metric]:
 
 
 def _caveats(study: Scaled) -> list[str]:
-    label = study.series.label
+    label = f"series {study.series.label}"
     caveats = [
         f"{label}, {many(size.ranks, 'rank')}: no efficiency verdict, {size.refused}"
         for size in study.sizes
@@ -223,16 +223,16 @@ def _throughput_title(studies: Sequence[Scaled]) -> str:
         change = last.throughput.value / last.ranks / (first.throughput.value / first.ranks) - 1
         way = "less" if change < 0 else "more"
         parts.append(
-            f"{study.series.label}: a rank does {percent(abs(change))} {way} at {last.ranks} than at {first.ranks}"
+            f"{study.series.title}: a rank does {percent(abs(change))} {way} at {last.ranks} than at {first.ranks}"
         )
-    return "; ".join(parts).capitalize()
+    return "; ".join(parts)
 
 
 def _efficiency_title(study: Scaled) -> str:
     largest = study.largest
     if largest is None or largest.efficiency is None:
         return ""
-    return f"{study.series.label.capitalize()} efficiency is {percent(largest.efficiency.value)} at {many(largest.ranks, 'rank')}"
+    return f"{study.series.title} efficiency is {percent(largest.efficiency.value)} at {many(largest.ranks, 'rank')}"
 
 
 SCALING = Comparison("scaling", conclude, ScalingOptions)

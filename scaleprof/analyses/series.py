@@ -20,6 +20,13 @@ class Series:
     kind: Kind
     sizes: dict[int, tuple[RunView, ...]]
     """World size, ascending, to the repeats at it."""
+    is_named: bool = False
+    """The label is somebody's name for it, to be spelled as it is."""
+
+    @property
+    def title(self) -> str:
+        """The label at the start of a sentence."""
+        return self.label if self.is_named else self.label[:1].upper() + self.label[1:]
 
 
 @dataclass(frozen=True)
@@ -130,7 +137,7 @@ def _named(
     sizes: dict[int, tuple[RunView, ...]] = {}
     for member in sorted(subset, key=lambda one: (one.size, one.view.info.repeat, one.view.info.name)):
         sizes[member.size] = (*sizes.get(member.size, ()), member.view)
-    return Series(re.sub(r"[^a-z0-9_]+", "-", label.lower()).strip("-") or "series", label, kind, sizes)
+    return Series(re.sub(r"[^a-z0-9_]+", "-", label.lower()).strip("-") or "series", label, kind, sizes, bool(stated))
 
 
 def _why_alone(alone: Sequence[RunView], candidates: Sequence[_Candidate]) -> list[str]:

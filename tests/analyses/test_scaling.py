@@ -64,6 +64,15 @@ def test_growth_adds_up_exactly_and_names_the_class() -> None:
     assert "exposed communication" in result.headline
 
 
+def test_the_name_of_a_study_is_spelled_as_its_owner_did() -> None:
+    views = [replace(view, info=replace(view.info, series="gPT-XL run")) for view in STUDY]
+    result, added = scaling.conclude(views, ScalingOptions()), growth.conclude(views, ScalingOptions())
+    assert result is not None and added is not None
+    texts = [result.headline, added.headline, *(chart.title for chart in (*result.charts, *added.charts))]
+    assert all(text.startswith("gPT-XL run") for text in texts)
+    assert scaling.conclude(STUDY, ScalingOptions()).headline.startswith("Weak scaling keeps")  # type: ignore[union-attr]
+
+
 def test_a_strong_study_keeps_its_global_batch_and_may_share_one_rank_with_the_weak_one() -> None:
     strong = [
         make_view(regular_job(n, step=t * MS, compute=100 // n * MS, blocked=MS, samples=16 / n), name=f"strong-{n}")

@@ -125,5 +125,18 @@ def test_counters_that_only_grow_become_rates() -> None:
     assert table["cpu_user_cores"][1:].tolist() == pytest.approx([0.5e9, 1.0e9])
     result = hardware.conclude(view, None)
     assert result is not None
-    assert result.tables["hardware"]["counter"] == ["cpu_user_cores", "rss_bytes"]
+    assert result.tables["hardware"]["counter"] == ["cpu_user_cores", "rss_mb"]
     assert hardware.conclude(make_view([Made(events=[Event(HOST, Kind.OP, 0, 1)], steps=[Step(0, 10)])]), None) is None
+
+
+def test_a_counter_is_shown_in_words_with_its_unit() -> None:
+    made = [
+        Made(steps=[Step(0, 10)], counters={"rss_bytes": [first, 4e8, 4e8], "gpu_util_percent": [90.0, 60.0, 30.0]})
+        for first in (4e8, 1e8)
+    ]
+    result = hardware.conclude(make_view(made), None)
+    assert result is not None
+    assert [chart.title for chart in result.charts] == [
+        "Memory of the process: 300 to 400 MB, on average by rank",
+        "GPU utilisation: 60.0 % on average",
+    ]
