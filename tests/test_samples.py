@@ -54,7 +54,7 @@ def test_compute_is_what_was_emulated(report: Report, mode: str) -> None:
         true_ms = run.info.emulated.compute_ms_per_step
         assert true_ms == (1600.0 / run.info.world_size if mode == "strong" else 400.0)
         found_ms = value(run, "step.time_ms") * value(run, "time.compute_share")
-        assert found_ms == pytest.approx(true_ms, rel=0.04), run.label
+        assert found_ms == pytest.approx(true_ms, rel=0.02), run.label
 
 
 @pytest.mark.parametrize("mode", ["strong", "weak"])
@@ -62,7 +62,9 @@ def test_step_times_are_those_of_the_known_link(report: Report, mode: str) -> No
     for run in runs_of(report, mode):
         compute_ms = 1600.0 / run.info.world_size if mode == "strong" else 400.0
         expected = expected_step_ms(compute_ms, run.info.world_size)
-        assert value(run, "step.time_ms") == pytest.approx(expected, rel=0.06), run.label
+        # The arithmetic knows nothing of what the host does besides (copying gradients, the optimizer): that is idle time of the device.
+        found = value(run, "step.time_ms") * (1 - value(run, "time.idle_share"))
+        assert found == pytest.approx(expected, rel=0.05), run.label
 
 
 @pytest.mark.parametrize("mode", ["strong", "weak"])
