@@ -1,5 +1,6 @@
 """Traces that torch.profiler wrote on its own, without this project's recorder: from the files of a rank to its Trace."""
 
+import dataclasses
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -11,9 +12,9 @@ from scaleprof.readers.assemble import Draft, assemble
 from scaleprof.readers.base import Columns
 from scaleprof.readers.facts import facts_in
 from scaleprof.readers.kineto import read_columns
-from scaleprof.readers.windows import annotated_windows
+from scaleprof.readers.windows import Windows, annotated_windows
 from scaleprof.run import RankFiles, RankInfo
-from scaleprof.trace import Samples, Trace
+from scaleprof.trace import Samples, Steps, Trace
 
 _VERSIONS = ("cuda_runtime_version", "cuda_driver_version", "cupti_version", "hip_runtime_version", "roctracer_version")
 
@@ -23,7 +24,7 @@ def read_foreign(files: RankFiles) -> Trace:
     columns = read_columns(files.traces)
     facts = facts_in(columns.metadata, files.traces[0])
     draft = assemble(columns, facts.process_groups)
-    windows = annotated_windows(draft)
+    windows = _whole_steps(annotated_windows(draft), columns)
     return Trace(
         info=rank_info(files, columns, draft),
         names=draft.names,
@@ -37,6 +38,26 @@ def read_foreign(files: RankFiles) -> Trace:
         caveats=(*columns.caveats, *windows.caveats),
         step_source=windows.source,
         extra={**columns.extra, **windows.extra},
+    )
+
+
+def _whole_steps(windows: Windows, columns: Columns) -> Windows:
+    """The steps outside of files that are cut off: kernels stand behind the operators of all steps, so what is missing may belong to any."""
+    lost = np.isin(columns.file, tuple(columns.cut_off))
+    if not lost.any() or not len(windows.steps):
+        return windows
+    start, end = columns.start_ns[lost], columns.start_ns[lost] + columns.dur_ns[lost]
+    kept = (windows.steps.host_end_ns <= start.min()) | (windows.steps.host_start_ns >= end.max())
+    row = np.full(len(kept) + 1, -1, dtype=np.int32)
+    row[:-1][kept] = np.arange(int(kept.sum()))
+    columns_of_steps = {
+        field.name: getattr(windows.steps, field.name)[kept] for field in dataclasses.fields(windows.steps)
+    }
+    return dataclasses.replace(
+        windows,
+        steps=Steps(**columns_of_steps),
+        events=dataclasses.replace(windows.events, step=row[windows.events.step]),
+        caveats=("the steps of the file that is cut off are left out: any of them may have lost events",),
     )
 
 

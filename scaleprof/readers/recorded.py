@@ -56,7 +56,7 @@ def read_recorded(files: RankFiles) -> Trace:
         caveats.append(f"{STEPS_FILE} holds no steps: nothing but collectives, waits and samples can be shown")
     columns, said = _columns(files.traces)
     host = _host_windows(lines, offset_ns)
-    covered = _covered(files.traces, columns, lines, host)
+    covered = _covered(files.traces, columns, lines)
     since = np.sort(np.array([host.start[steps[0]] for steps in covered if len(steps)], dtype=np.int64))
     issued = issued_by_recorder(streams[COLLECTIVES_FILE])
     draft = assemble(columns, info.process_groups, issued or None, since if len(since) else None)
@@ -115,19 +115,18 @@ def _host_windows(lines: Sequence[StepLine], offset_ns: int) -> Spans:
     return Spans(start, end)
 
 
-def _covered(traces: Sequence[Path], columns: Columns, lines: Sequence[StepLine], host: Spans) -> list[Ints]:
-    """For each readable profiler file the rows of the steps that lie in it."""
+def _covered(traces: Sequence[Path], columns: Columns, lines: Sequence[StepLine]) -> list[Ints]:
+    """For each whole profiler file the rows of the steps that lie in it.
+
+    None for a file that is cut off: kernels stand behind the operators of all steps in it, so what is missing may belong to any step.
+    """
     index = np.array([line.index for line in lines], dtype=np.int64)
     rows = []
     for number, path in enumerate(traces):
         window = window_of_trace_file(path.name)
-        if window is None or number in columns.unread:
+        if window is None or number in columns.unread or number in columns.cut_off:
             continue
-        inside = (index >= window[0]) & (index <= window[1])
-        if number in columns.cut_off:
-            here = columns.file == number
-            inside &= host.end <= (columns.start_ns[here] + columns.dur_ns[here]).max(initial=0)
-        rows.append(np.flatnonzero(inside))
+        rows.append(np.flatnonzero((index >= window[0]) & (index <= window[1])))
     return rows
 
 

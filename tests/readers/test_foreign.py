@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scaleprof.errors import InputError
 from scaleprof.intervals import clip, length, union
 from scaleprof.readers import find_runs, read_rank
-from scaleprof.run import ProcessGroup
+from scaleprof.run import ProcessGroup, RankFiles
 from scaleprof.trace import Kind, Trace
 from tests.readers.making import (
     COMM_STREAM,
@@ -51,6 +51,25 @@ def read(tmp_path: Path, events: list[Json], **metadata: Any) -> Trace:
 
 def names(trace: Trace) -> list[str]:
     return [trace.names.text[name] for name in trace.events.name]
+
+
+def test_the_steps_of_a_cut_off_file_are_left_out_and_said_to_be(tmp_path: Path) -> None:
+    def window(number: int) -> list[Json]:
+        at = 1000 * number
+        # As torch writes it: the kernels of all steps stand behind what the host did.
+        return [
+            *step(number, at, 900),
+            launch(at + 10, number),
+            kernel("gemm", at + 20, 500, number),
+        ]
+
+    whole, cut = write_trace(tmp_path / "a.json", window(1)), write_trace(tmp_path / "b.json", window(3))
+    text = cut.read_text()
+    cut.write_text(text[: text.index('"gemm"')])
+    trace = read_rank(RankFiles(0, "kineto", (whole, cut)))
+    assert trace.steps.index.tolist() == [1]
+    assert (trace.events.step[trace.events.start_ns >= 3_000_000] == -1).all()
+    assert any("any of them may have lost events" in caveat for caveat in trace.caveats)
 
 
 def test_two_streams_with_launches_metadata_and_copies(tmp_path: Path) -> None:

@@ -136,13 +136,14 @@ def test_two_windows_are_one_trace(tmp_path: Path) -> None:
     assert trace.comm.row[-2:].tolist() == [9, -1]
 
 
-def test_a_cut_off_window_covers_the_steps_it_has(tmp_path: Path) -> None:
+def test_a_cut_off_window_covers_no_step(tmp_path: Path) -> None:
     run = recording(tmp_path)
     (path,) = (run / "rank-00000").glob("trace-*")
     text = gzip.decompress(path.read_bytes())
     path.write_bytes(gzip.compress(text[: text.rindex(b"scaleprof::")]))
     trace = read(run)
-    assert trace.steps.profiled.tolist() == [False, False, True, True, False, False]
+    assert not trace.steps.profiled.any(), "events are not in order of time in a file: each step may have lost some"
+    assert len(trace.steps) == 6
     assert any("is cut off after 8 events" in caveat for caveat in trace.caveats)
 
 
