@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,15 @@ def test_an_exception_passes_through_and_is_noted(recorded, tmp_path: Path) -> N
     assert info_of(tmp_path).exception == "ValueError: boom"
 
 
-def test_an_interruption_passes_through(recorded, tmp_path: Path) -> None:
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Python's own handler: a shell starts what runs in its background with interruptions ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interruption_passes_through(recorded, tmp_path: Path, interruptible: None) -> None:
     @recorded
     def train() -> None:
         loop(2)
