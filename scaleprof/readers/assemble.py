@@ -44,8 +44,8 @@ def assemble(
     """
     order = np.argsort(columns.start_ns, kind="stable")
     order = order[_first_time(columns, order)]
-    row_of = np.full(len(columns.start_ns), -1, dtype=np.int64)
-    row_of[order] = np.arange(len(order))
+    row_of = np.full(len(columns.start_ns), -1, dtype=np.int32)
+    row_of[order] = np.arange(len(order), dtype=np.int32)
     notes = {int(row_of[row]): note for row, note in columns.notes.items() if row_of[row] >= 0}
     lanes = _lanes(columns)
     events = Events(
@@ -68,7 +68,7 @@ def assemble(
     issued = issued_by_operators(events, notes) if issued is None else issued
     group = (groups[0].name, len(groups[0].ranks)) if len(groups) == 1 else ("", UNKNOWN)
     comm = _all_comm(on_device, host_comm(events, spans, notes, issued, group=group, since=since))
-    return Draft(names, lanes, events, comm, _copies(names, events, columns.copied_bytes[order]))
+    return Draft(names, lanes, events, comm, _copies(names, events, columns.copied, order))
 
 
 def _first_time(columns: Columns, order: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -134,16 +134,22 @@ def _all_comm(on_device: Comm, on_host: Comm) -> Comm:
     return in_order([on_device, picked(on_host, ran)]) if len(ran) else on_device
 
 
-def _copies(names: Names, events: Events, copied_bytes: NDArray[np.int64]) -> Copies:
+def _copies(names: Names, events: Events, copied: tuple[Ints, Ints], order: Ints) -> Copies:
+    """The copies and fills, and their sizes where the file says them (`copied`: rows of the file, and bytes)."""
     is_copy = np.array([place_of(category) == Place.COPY for category in names.category], dtype=np.bool_)
     rows = np.flatnonzero(is_copy[events.name]) if len(is_copy) else np.zeros(0, dtype=np.int64)
     directions = [_direction(category, text) for category, text in zip(names.category, names.text, strict=True)]
     pageable = np.array(["Pageable" in text for text in names.text], dtype=np.bool_)
+    known, sizes = copied
+    bytes = np.full(len(rows), UNKNOWN, dtype=np.int64)
+    if len(known):
+        place = np.minimum(np.searchsorted(known, order[rows]), len(known) - 1)
+        bytes = np.where(known[place] == order[rows], sizes[place], UNKNOWN)
     return Copies(
         row=rows.astype(np.int32),
         direction=tuple(directions[name] for name in events.name[rows].tolist()),
         pageable=pageable[events.name[rows]] if len(pageable) else np.zeros(0, dtype=np.bool_),
-        bytes=copied_bytes[rows],
+        bytes=bytes,
     )
 
 

@@ -26,6 +26,8 @@ class FileFacts:
     device: str | None = None
     device_name: str | None = None
     process_groups: tuple[ProcessGroup, ...] = ()
+    synthetic: bool = False
+    """It says that it was computed, not recorded."""
     span_us: tuple[float, float] | None = None
     """About the first and last time in the file, on its own clock: only to see whether two files overlap."""
 
@@ -76,8 +78,8 @@ class Columns:
     correlation: Ints
     """The id that ties a launch to its device activities, within one file; UNKNOWN where there is none."""
     file: NDArray[np.int16]
-    copied_bytes: Ints
-    """Bytes of a memory copy or fill; UNKNOWN elsewhere."""
+    copied: tuple[Ints, Ints]
+    """Rows of memory copies and fills whose size is known, ascending, and the bytes."""
     names: Sequence[tuple[str, str]]
     """Distinct (category, name)."""
     lanes: Sequence[LaneKey]

@@ -15,6 +15,7 @@ _DECIMALS = 3  # from us to ns
 _MOST_DIGITS = 16  # before the point; with a first digit above 4 they go the slow way, which sees an overflow
 _POWERS = 10 ** np.arange(_MOST_DIGITS + _DECIMALS, dtype=np.int64)
 _LARGEST = 2**62
+_FEW = 8  # texts for which columns do not pay
 _COMMA, _POINT, _MINUS, _QUOTE, _ZERO = (ord(sign) for sign in ',.-"0')
 
 
@@ -25,6 +26,8 @@ def ns_of_us(texts: Sequence[bytes]) -> tuple[Ints, NDArray[np.bool_]]:
     """
     if not texts:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.bool_)
+    if len(texts) < _FEW:
+        return _one_by_one(texts)
     letters = np.frombuffer(b",".join(texts) + b",", dtype=np.uint8)
     if (letters == _QUOTE).any():
         letters = letters[letters != _QUOTE]

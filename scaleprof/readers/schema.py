@@ -3,6 +3,7 @@
 The decoder skips everything that is not named here, without making objects of it.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -52,6 +53,15 @@ class Complete(msgspec.Struct, tag_field="ph", tag="X", gc=False):
     args: Arguments | None = NO_ARGUMENTS
 
 
+class Fragment(msgspec.Struct, gc=False):
+    """What stands before the times of an event: the part that many events share."""
+
+    name: str
+    cat: str = ""
+    pid: Number = None
+    tid: Number = None
+
+
 class Meta(msgspec.Struct, tag_field="ph", tag="M", gc=False):
     """Names a process or a thread."""
 
@@ -70,6 +80,7 @@ for _kind in _SKIPPED:
     _EVENT = _EVENT | _kind
 ONE = msgspec.json.Decoder(_EVENT)
 MANY = msgspec.json.Decoder(list[_EVENT])
+FRAGMENT = msgspec.json.Decoder(Fragment)
 _LISTS = ("TensorList", "GenericList")
 _NO_TENSOR = ("Scalar", "ScalarList")
 SPEAKS_OF_COMM = ("c10d::", "gloo:", "record_param_comms")
@@ -77,7 +88,7 @@ SPEAKS_OF_COMM = ("c10d::", "gloo:", "record_param_comms")
 
 def note_of(name: str, arguments: Arguments) -> CommNote:
     if name.startswith(("c10d::", "gloo:")):
-        return _note_of_shapes(name, arguments)
+        return _note_of_shapes(name, bytes(arguments.shapes), bytes(arguments.types), bytes(arguments.values))
     group = arguments.group if arguments.group is not None else arguments.group_id
     peer = arguments.target if "send" in str(arguments.collective) else arguments.source
     return CommNote(
@@ -92,9 +103,10 @@ def note_of(name: str, arguments: Arguments) -> CommNote:
     )
 
 
-def _note_of_shapes(name: str, arguments: Arguments) -> CommNote:
+@lru_cache(maxsize=4096)  # a job communicates the same tensors in every step
+def _note_of_shapes(name: str, shapes_text: bytes, types_text: bytes, values_text: bytes) -> CommNote:
     """gloo writes no metadata: elements and type from the inputs. Operators name the output first, where they have two lists of tensors."""
-    shapes, types, values = _list(arguments.shapes), _list(arguments.types), _list(arguments.values)
+    shapes, types, values = _list(shapes_text), _list(types_text), _list(values_text)
     sizes = [_elements(shape, kind) for shape, kind in zip(shapes, [*types, *[""] * len(shapes)], strict=False)]
     first, second = ([*sizes, 0, 0])[:2]
     inputs, outputs = (second, first) if second else (first, 0)
@@ -127,7 +139,7 @@ def _elements(shape: Any, kind: Any) -> int:
     return product
 
 
-def _list(raw: msgspec.Raw) -> list[Any]:
+def _list(raw: bytes) -> list[Any]:
     value = _value(raw)
     return value if isinstance(value, list) else []
 
@@ -137,7 +149,7 @@ def text_of(raw: msgspec.Raw) -> str:
     return "" if value is None else str(value)
 
 
-def _value(raw: msgspec.Raw) -> Any:
+def _value(raw: msgspec.Raw | bytes) -> Any:
     try:
         return msgspec.json.decode(raw) if raw else None
     except (msgspec.DecodeError, UnicodeDecodeError):

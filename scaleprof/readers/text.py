@@ -1,42 +1,32 @@
-"""A trace file as a stream of decoded events: gzip or plain, one JSON array of objects, in blocks, so that memory does not grow with the file.
+"""A trace file as a stream of events: one JSON array of objects, in blocks, so that memory does not grow with the file.
 
-A block is cut at a likely boundary between two events (`}` , `{`), and the decoder is the judge: text from the start of one event that parses
-as whole events ends between two events, because a cut inside a string or an object leaves it open. Where the guess fails (the end of the
-array, nested lists, broken text) an exact scan of quotes and brackets finds the boundaries.
+A block is cut in front of an event that begins with its `ph`: in valid JSON the text `{"ph"` with its quotes stands in no string. Where events
+begin otherwise, a block is cut at a likely boundary (`}` , `{`) and the decoder is the judge: text from the start of one event that parses as whole
+events ends between two events. Where that fails (the end of the array, nested lists, broken text) the boundaries are looked for exactly.
 """
 
 import re
-import zlib
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import msgspec
-import numpy as np
-from numpy.typing import NDArray
-
 from scaleprof.errors import BrokenFile
+from scaleprof.readers.broken import BAD_TEXT, Events, decode_each
+from scaleprof.readers.inflate import GZIP_MAGIC, Text
+from scaleprof.readers.scan import Block, Scanned
+from scaleprof.readers.structure import depth_of, element_ends
+from scaleprof.readers.swar import MARGIN, Buffer
 
-try:
-    from isal import isal_zlib
-
-    _inflate: Any = isal_zlib.decompressobj
-    _BAD_DATA: Any = (zlib.error, isal_zlib.error)
-except ImportError:  # no wheel for this machine: the standard library reads the same, slower
-    _inflate, _BAD_DATA = zlib.decompressobj, (zlib.error,)
-
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 22
 LARGEST_GAP_BYTES = 1 << 28  # more text than this without an event in it is no trace
-_COMPRESSED_BYTES = 1 << 17
-_GZIP = 31  # what zlib calls a gzip header and trailer
-_GZIP_MAGIC = b"\x1f\x8b"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _EVENTS_KEY = re.compile(rb'"traceEvents"\s*:\s*\[')
 _BACK = 64  # how far before a `{` its comma and `}` may stand, for the guess
 _TRIES = 16
-_BAD_TEXT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_PH_TRIES = 64
+_SEARCHED_BYTES = 1 << 14
+_PH = b'"ph"'
 
 
 class Decode(Protocol):
@@ -51,141 +41,253 @@ class Piece:
     """A part of a trace file: events, or at its end what stands beside them."""
 
     events: list[Any]
+    scanned: Scanned | None = None
+    """The complete events as columns, where the scan could read the block; `events` is empty then."""
     lost: int = 0
     """Events that could not be decoded."""
+    lost_at: int | None = None
+    """The byte of the JSON text where the first of them begins."""
     metadata: tuple[bytes, ...] = ()
     """The other keys of the top-level object, as JSON objects; only on the last piece."""
     cut_off_at: int | None = None
     """The byte of the JSON text after which the file ends too early; only on the last piece."""
 
 
-class _CutShort(Exception):
-    """The compressed data ends or breaks before its end."""
+def pieces(
+    path: Path, many: Decode, one: Decode, scan: Callable[[Block], Scanned | None] | None = None
+) -> Iterator[Piece]:
+    """The events of a trace file in order, then the metadata. `many` decodes a JSON list of events, `one` a single event.
+
+    A scanned piece is valid until the next one is asked for: its buffer is filled anew.
+    """
+    window = _Window(path)
+    try:
+        yield from _pieces(path, window, many, one, scan)
+    finally:
+        window.close()
 
 
-def pieces(path: Path, many: Decode, one: Decode) -> Iterator[Piece]:
-    """The events of a trace file in order, then the metadata. `many` decodes a JSON list of events, `one` a single event."""
-    blocks = _Blocks(path)
-    text, start = _find_events(path, blocks)
-    head = text[:start]
-    done, text = len(head), text[start:]
+def _pieces(
+    path: Path,
+    window: "_Window",
+    many: Decode,
+    one: Decode,
+    scan: Callable[[Block], Scanned | None] | None,
+) -> Iterator[Piece]:
+    head = _find_events(path, window)
     exactly = False
     while True:
-        events, lost, closed = None, 0, None
-        if not exactly and (cut := _likely_cut(text)):
-            events = _decoded(many, text[:cut])
-        if events is None:
-            exactly = True
-            ends, closed = _element_ends(text)
-            cut = ends[-1] if ends else 0
-            events, lost = _decode_each(text, ends, many, one)
-        yield Piece(events, lost)
+        closed = None
+        cut = window.sure_cut() if scan is not None else 0
+        if scan is not None and cut:
+            yield _scanned_or_decoded(window, cut, scan, many, one)
+        else:
+            text = window.text()
+            cut = 0 if exactly else _likely_cut(text)
+            events = _decoded(many, text[:cut]) if cut else None
+            if events is None:
+                exactly = True
+                found = _exactly(text, many, one, at_end=window.ended)
+                events, cut, closed = found.events, found.end, found.closed
+                yield Piece(events, lost=found.lost, lost_at=_moved(found.lost_at, window.done))
+            else:
+                yield Piece(events)
         if closed is not None:
-            rest = text[closed + 1 :] + blocks.read(LARGEST_GAP_BYTES)
+            rest = text[closed + 1 :] + window.rest()
             yield Piece([], metadata=(_closed_object(head), _opened_object(rest)))
             return
-        done, text = done + cut, text[cut:]
-        if len(text) > LARGEST_GAP_BYTES:
-            raise BrokenFile(path, f"has no complete event in the {len(text) >> 20} MB after byte {done:,}")
-        more = blocks.read(max(BLOCK_BYTES, len(text)))
+        window.take(cut)
+        if len(window) > LARGEST_GAP_BYTES:
+            raise BrokenFile(path, f"has no complete event in the {len(window) >> 20} MB after byte {window.done:,}")
+        more = window.fill()
         if not more and exactly:
-            yield Piece([], metadata=(_closed_object(head),), cut_off_at=done)
+            yield Piece([], metadata=(_closed_object(head),), cut_off_at=window.done)
             return
-        text, exactly = text + more, not more
+        exactly = not more
+
+
+def _scanned_or_decoded(
+    window: "_Window", cut: int, scan: Callable[[Block], Scanned | None], many: Decode, one: Decode
+) -> Piece:
+    """The events before a sure cut, in the fastest way that can read them."""
+    block = window.block(cut)
+    scanned = scan(block)
+    if scanned is not None:
+        return Piece([], scanned)
+    text = block.text()
+    events = _decoded(many, text)
+    if events is not None:
+        return Piece(events)
+    found = decode_each(text + b",{", one, at_end=True)
+    return Piece(found.events, lost=found.lost, lost_at=_moved(found.lost_at, window.done))
+
+
+def _exactly(text: bytes, many: Decode, one: Decode, *, at_end: bool) -> Events:
+    """The whole events of a text, and where the array of events closes."""
+    ends, closed = element_ends(text)
+    if ends or closed is not None:
+        events = _decoded(many, text[: ends[-1]]) if ends else []
+        if events is not None:
+            return Events(events, ends[-1] if ends else 0, closed)
+    return decode_each(text, one, at_end=at_end)
+
+
+def _moved(place: int | None, by: int) -> int | None:
+    return None if place is None else place + by
 
 
 def head_of(path: Path, most: int) -> bytes:
     """The first bytes of the JSON text, without a byte order mark."""
-    return _Blocks(path).read(most)[:most].removeprefix(_BYTE_ORDER_MARK)
+    text = Text(path)
+    try:
+        return _read(text, most).removeprefix(_BYTE_ORDER_MARK)
+    finally:
+        text.close()
 
 
 def tail_of(path: Path, most: int) -> bytes:
     """The last bytes of the JSON text. A compressed file is inflated to its end for it, in bounded memory."""
     with path.open("rb") as file:
-        if file.read(2) != _GZIP_MAGIC:
+        if file.read(2) != GZIP_MAGIC:
             file.seek(max(0, path.stat().st_size - most))
             return file.read()
-    blocks, tail = _Blocks(path), b""
-    while block := blocks.read(BLOCK_BYTES):
-        tail = (tail + block)[-most:]
+    text, tail = Text(path), b""
+    try:
+        while block := _read(text, max(most, BLOCK_BYTES)):
+            tail = (tail + block)[-most:]
+    finally:
+        text.close()
     return tail
 
 
 def whole_text(path: Path) -> tuple[bytes, str]:
     """All text of a small file, as far as it can be inflated, and what is wrong with its end, if something is."""
-    blocks = _Blocks(path)
-    return blocks.read(LARGEST_GAP_BYTES), blocks.damage
+    text = Text(path)
+    try:
+        parts = []
+        size = 0
+        while size < LARGEST_GAP_BYTES and (part := _read(text, BLOCK_BYTES)):
+            parts.append(part)
+            size += len(part)
+        return b"".join(parts), text.damage
+    finally:
+        text.close()
 
 
-class _Blocks:
-    """The text of a file, inflated where its first bytes say gzip; reading past damage ends the text early."""
+def _read(text: Text, most: int) -> bytes:
+    part = bytearray(most)
+    return bytes(part[: text.readinto(memoryview(part))])
+
+
+class _Window:
+    """The part of a file's text that is in memory: filled at the end, taken from the start."""
 
     def __init__(self, path: Path) -> None:
-        self._text = _inflated(path)
-        self.damage = ""
+        self._text = Text(path)
+        self._buffer = Buffer.of_size(2 * BLOCK_BYTES)
+        self._start = self._end = MARGIN
+        self.done = 0
+        """Bytes of the text before the window."""
+        self.ended = False
+        """Whether the text ends with the window."""
 
-    def read(self, least: int) -> bytes:
-        """At least so many bytes, fewer only at the end."""
-        parts: list[bytes] = []
-        size = 0
-        try:
-            while size < least and (part := next(self._text, None)) is not None:
-                parts.append(part)
-                size += len(part)
-        except _CutShort as error:
-            self.damage = str(error)
-        return b"".join(parts)
+    def __len__(self) -> int:
+        return self._end - self._start
+
+    @property
+    def damage(self) -> str:
+        """Why the text ends where it does, if not because it is whole."""
+        return self._text.damage
+
+    def fill(self) -> bool:
+        """Read on, at least as much as there is already; whether anything came."""
+        letters, held = self._buffer.letters, len(self)
+        wanted = max(BLOCK_BYTES, held)
+        if held + wanted + 2 * MARGIN > len(letters):
+            larger = Buffer.of_size(2 * (held + wanted))
+            larger.letters[MARGIN : MARGIN + held] = letters[self._start : self._end]
+            self._buffer = larger
+        elif self._start > MARGIN:
+            part = letters[self._start : self._end]
+            letters[MARGIN : MARGIN + held] = part.copy() if self._start - MARGIN < held else part
+        self._start, self._end = MARGIN, MARGIN + held
+        got = self._text.readinto(self._buffer.view[self._end : self._end + wanted])
+        self._end += got
+        self._buffer.letters[self._end : self._end + MARGIN] = ord(" ")
+        self.ended = got < wanted
+        return got > 0
+
+    def text(self) -> bytes:
+        """All of the window."""
+        return self._buffer.letters[self._start : self._end].tobytes()
+
+    def rest(self) -> bytes:
+        """The text after the window, to a bound."""
+        return _read(self._text, LARGEST_GAP_BYTES) if not self.ended else b""
+
+    def block(self, size: int) -> Block:
+        """The first so many bytes of the window."""
+        return Block(self._buffer, self._start, self._start + size)
+
+    def take(self, size: int) -> None:
+        """Leave the first so many bytes behind."""
+        self._start += size
+        self.done += size
+
+    def sure_cut(self) -> int:
+        """Where the last event ends that another one with its `ph` first follows; 0 where there is none."""
+        view, end = self._buffer.view, self._end
+        size = _SEARCHED_BYTES
+        while True:
+            start = max(self._start, self._end - size)
+            tail = bytes(view[start:end])
+            place = len(tail)
+            for _ in range(_PH_TRIES):
+                place = tail.rfind(_PH, 0, place)
+                if place < 0:
+                    break
+                before = tail[:place].rstrip()
+                if not before.endswith(b"{"):
+                    continue
+                before = before[:-1].rstrip()
+                if before.endswith(b",") and (before := before[:-1].rstrip()).endswith(b"}"):
+                    return start - self._start + len(before)
+            if start == self._start:
+                return 0
+            size *= 8
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._text.close()
 
 
-def _inflated(path: Path) -> Iterator[bytes]:
-    try:
-        with path.open("rb") as file:
-            first = file.read(_COMPRESSED_BYTES)
-            if not first.startswith(_GZIP_MAGIC):
-                while first:
-                    yield first
-                    first = file.read(BLOCK_BYTES)
-                return
-            inflate, data = _inflate(_GZIP), first
-            while data:
-                yield inflate.decompress(data, BLOCK_BYTES)
-                data = inflate.unconsumed_tail or inflate.unused_data
-                if inflate.eof:
-                    data = data or file.read(_COMPRESSED_BYTES)
-                    inflate = _inflate(_GZIP) if data.startswith(_GZIP_MAGIC) else inflate
-                    if inflate.eof:  # padding after the last member
-                        return
-                data = data or file.read(_COMPRESSED_BYTES)
-            yield inflate.flush()
-            if not inflate.eof:
-                raise _CutShort("the compressed data ends before its end mark")
-    except _BAD_DATA as error:
-        raise _CutShort(f"the compressed data is damaged ({error})") from error
-    except OSError as error:
-        raise BrokenFile(path, f"cannot be read ({error.strerror or error})") from error
-
-
-def _find_events(path: Path, blocks: _Blocks) -> tuple[bytes, int]:
-    """The text read so far, without a byte order mark, and where the first event of the array may start."""
-    text = blocks.read(BLOCK_BYTES).removeprefix(_BYTE_ORDER_MARK)
+def _find_events(path: Path, window: _Window) -> bytes:
+    """The text before the array of events, of which the window then begins with the first."""
+    window.fill()
+    text = window.text()
+    if text.startswith(_BYTE_ORDER_MARK):
+        window.take(len(_BYTE_ORDER_MARK))
+        text = text[len(_BYTE_ORDER_MARK) :]
     first = text.lstrip()[:1]
     if not first:
-        raise BrokenFile(path, blocks.damage or "is empty")
+        raise BrokenFile(path, window.damage or "is empty")
     if first == b"[":
-        return text, text.index(b"[") + 1
+        start = text.index(b"[") + 1
+        window.take(start)
+        return text[:start]
     if first != b"{":
         raise BrokenFile(path, f"is not JSON: it starts with {text[:20]!r}")
     searched = 0
     while True:
         for found in _EVENTS_KEY.finditer(text, searched):
-            if _depth(text[: found.start()]) == 1:
-                return text, found.end()
-        more = blocks.read(max(BLOCK_BYTES, len(text)))
-        if not more or len(text) > LARGEST_GAP_BYTES:
-            reason = blocks.damage or "it is no trace, or it was cut off before its events"
+            if depth_of(text[: found.start()]) == 1:
+                window.take(found.end())
+                return text[: found.end()]
+        if len(text) > LARGEST_GAP_BYTES or not window.fill():
+            reason = window.damage or "it is no trace, or it was cut off before its events"
             raise BrokenFile(path, f"holds no list of traceEvents: {reason}")
         searched = max(0, len(text) - _BACK)
-        text += more
+        text = window.text()
 
 
 def _likely_cut(text: bytes) -> int:
@@ -205,57 +307,9 @@ def _likely_cut(text: bytes) -> int:
 def _decoded(many: Decode, text: bytes) -> list[Any] | None:
     try:
         events: list[Any] = many.decode(b"[" + text.lstrip().removeprefix(b",") + b"]")
-    except _BAD_TEXT:
+    except BAD_TEXT:
         return None
     return events
-
-
-def _decode_each(text: bytes, ends: list[int], many: Decode, one: Decode) -> tuple[list[Any], int]:
-    """The events that end at `ends`, and how many of them are no event."""
-    if not ends:
-        return [], 0
-    events = _decoded(many, text[: ends[-1]])
-    if events is not None:
-        return events, 0
-    events, start = [], 0
-    for end in ends:  # one by one: only to find out which of them are broken
-        with suppress(*_BAD_TEXT):
-            events.append(one.decode(text[start:end].lstrip().removeprefix(b",").lstrip()))
-        start = end
-    return events, len(ends) - len(events)
-
-
-def _structure(text: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
-    """Places of the brackets outside strings, the depth after each (from 0), and which bracket it is."""
-    letters = np.frombuffer(text, dtype=np.uint8)
-    quotes = np.flatnonzero(letters == ord('"'))
-    if b"\\" in text:
-        places = np.arange(len(letters), dtype=np.int64)
-        last_other = np.maximum.accumulate(np.where(letters != ord("\\"), places, -1))
-        before = np.maximum(quotes - 1, 0)
-        backslashes = np.where(quotes > 0, before - last_other[before], 0)
-        quotes = quotes[backslashes % 2 == 0]
-    brackets = np.flatnonzero(((letters & 0xDF) == ord("[")) | ((letters & 0xDF) == ord("]")))
-    brackets = brackets[np.searchsorted(quotes, brackets) % 2 == 0]
-    which = letters[brackets]
-    depth = np.cumsum(np.where((which & 0xDF) == ord("["), 1, -1))
-    return brackets, depth, which
-
-
-def _depth(text: bytes) -> int:
-    """How many brackets are open at the end of a text; -1 inside a string."""
-    marker = text + b"["
-    places, depth, _ = _structure(marker)
-    return int(depth[-1]) - 1 if len(places) and places[-1] == len(text) else -1
-
-
-def _element_ends(text: bytes) -> tuple[list[int], int | None]:
-    """Where each whole object of an open array ends, and where the array closes if it does."""
-    places, depth, which = _structure(text)
-    closing = np.flatnonzero(depth < 0)
-    stop = closing[0] if len(closing) else len(places)
-    ends = places[:stop][(depth[:stop] == 0) & (which[:stop] == ord("}"))] + 1
-    return ends.tolist(), int(places[closing[0]]) if len(closing) else None
 
 
 def _closed_object(head: bytes) -> bytes:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaleprof.errors import BrokenFile
+from scaleprof.readers import inflate
 from scaleprof.readers import text as text_module
 from scaleprof.readers.text import head_of, pieces, tail_of, whole_text
 from tests.readers.making import write_bytes
@@ -38,7 +39,7 @@ def read(path: Path) -> tuple[list[Any], dict[str, Any], int, int | None]:
 def block_bytes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """Blocks larger than the file, smaller, and smaller than one event."""
     monkeypatch.setattr(text_module, "BLOCK_BYTES", request.param)
-    monkeypatch.setattr(text_module, "_COMPRESSED_BYTES", max(request.param // 4, 16))
+    monkeypatch.setattr(inflate, "_COMPRESSED_BYTES", max(request.param // 4, 16))
     return int(request.param)
 
 
@@ -123,7 +124,7 @@ def test_damaged_compressed_data_ends_the_text(tmp_path: Path) -> None:
 
 
 def test_an_event_that_is_no_json_costs_itself(tmp_path: Path, block_bytes: int) -> None:
-    text = LAYOUTS["compact"].replace('"name":"a7"', '"name":nan')
+    text = LAYOUTS["compact"].replace('"name":"a7"', '"name":}')
     events, _, lost, cut_off = read(write_bytes(tmp_path / "t.json", text.encode()))
     assert events == EVENTS[:7] + EVENTS[8:]
     assert (lost, cut_off) == (1, None)

@@ -1,0 +1,351 @@
+"""The raw columns of a rank while they grow: block after block, scanned or decoded, into memory that is never held twice.
+
+A scanned block (`scan.py`) is columns already; what it leaves open (odd events, metadata of collectives) is decoded event by event, and one event
+in a thousand is decoded besides, to see that the scan says the same.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaleprof.intervals import Ints
+from scaleprof.readers.base import Columns, CommNote, LaneKey
+from scaleprof.readers.broken import BAD_TEXT, decode_event
+from scaleprof.readers.decimals import ns_of_us
+from scaleprof.readers.fragments import UNREADABLE, Fragments
+from scaleprof.readers.rules import Place, category_of, place_of, runs_on_device
+from scaleprof.readers.scan import Block, Scanned, Scanner
+from scaleprof.readers.schema import (
+    FRAGMENT,
+    NO_ARGUMENTS,
+    ONE,
+    SPEAKS_OF_COMM,
+    Complete,
+    Meta,
+    note_of,
+    text_of,
+    whole,
+)
+from scaleprof.trace import UNKNOWN, Ids
+
+CHECKED_ROWS = 1000
+"""One scanned event in so many is decoded too."""
+_FIRST_ROWS = 1 << 21
+"""Room in a new column: memory that is asked for and not written costs nothing."""
+_LATEST_NS = 2**62  # so that a start and a duration, too, add up within 64 bits
+_MOST_FRAGMENTS = 50_000
+_NEW_SHARE = 0.3
+"""Where more of the events than this have a name of their own, learning names costs more than decoding events."""
+
+
+class ScanDiffers(Exception):
+    """An event that was decoded besides says something else than the scan."""
+
+
+class _Ids(dict[Any, int]):
+    """Numbers distinct things in the order in which they are first asked for."""
+
+    def __missing__(self, key: Any) -> int:
+        self[key] = len(self)
+        return self[key]
+
+
+class _Grown:
+    """A column that grows: memory is asked for in advance, and belongs to nobody before it is written."""
+
+    def __init__(self, dtype: type) -> None:
+        self._values: NDArray[Any] = np.empty(_FIRST_ROWS, dtype=dtype)
+        self.count = 0
+
+    def append(self, part: NDArray[Any]) -> None:
+        """Add values; where they are too large for the column, it becomes a wider one."""
+        count = self.count + len(part)
+        narrow = self._values.dtype.itemsize < part.dtype.itemsize
+        wider = narrow and len(part) > 0 and int(part.max()) > np.iinfo(self._values.dtype).max
+        if wider or count > len(self._values):
+            size = len(self._values) if count <= len(self._values) else max(2 * len(self._values), count)
+            larger = np.empty(size, dtype=np.int64 if wider else self._values.dtype)
+            larger[: self.count] = self._values[: self.count]
+            self._values = larger
+        self._values[self.count : count] = part
+        self.count = count
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """What is there."""
+        return self._values[: self.count]
+
+    def cut(self, count: int) -> None:
+        """Forget all values but the first."""
+        self.count = count
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The events of one block, as they go into the columns."""
+
+    start_ns: Ints
+    dur_ns: Ints
+    name: Ids
+    lane: Ids
+    correlation: Ints
+    copied: tuple[Ints, Ints]
+    """Rows that copy or fill memory, and the bytes."""
+    notes: dict[int, CommNote]
+
+
+class Gathered:
+    """Everything read so far from the files of one rank."""
+
+    def __init__(self) -> None:
+        self.names, self.lanes = _Ids(), _Ids()
+        self.labels: dict[LaneKey, str] = {}
+        self.notes: dict[int, CommNote] = {}
+        self.lost = self.without_duration = self.negative = 0
+        self.file_rows: list[int] = []
+        """How many rows each file has given."""
+        self._scanner = Scanner(Fragments(self._learn))
+        self._fragment_names, self._fragment_lanes = _Grown(np.int32), _Grown(np.int32)
+        self._wanted = np.zeros((3, 0), dtype=np.bool_)
+        self._start, self._dur = _Grown(np.int64), _Grown(np.int64)
+        self._name, self._lane, self._correlation = _Grown(np.int32), _Grown(np.int32), _Grown(np.int32)
+        self._copied_rows, self._copied_bytes = _Grown(np.int32), _Grown(np.int64)
+
+    @property
+    def rows(self) -> int:
+        """How many events there are."""
+        return self._start.count
+
+    def cut(self, rows: int) -> None:
+        """Forget the events behind a row."""
+        for column in (self._start, self._dur, self._name, self._lane, self._correlation):
+            column.cut(rows)
+        copied = int(np.searchsorted(self._copied_rows.values, rows))
+        self._copied_rows.cut(copied)
+        self._copied_bytes.cut(copied)
+        self.notes = {row: note for row, note in self.notes.items() if row < rows}
+
+    def move(self, rows: int, base_ns: int) -> bool:
+        """Add the base time to the events from a row on; False where they would lie more than a century ahead."""
+        starts = self._start.values[rows:]
+        if len(starts) and int(starts.max()) + base_ns >= _LATEST_NS:
+            return False
+        starts += base_ns
+        return True
+
+    # ---- scanned blocks
+
+    def scan(self, block: Block) -> Scanned | None:
+        """A block's columns; None where the decoder is to read it."""
+        learnt = self._fragment_names.count
+        if learnt > _MOST_FRAGMENTS and learnt > _NEW_SHARE * self.rows:
+            return None
+        return self._scanner.scan(block)
+
+    def _learn(self, text: bytes) -> int:
+        """A new piece of text between the keys `ph` and `ts`: its name and its lane."""
+        try:
+            fragment = FRAGMENT.decode(b'{"ph":' + text + b"}")
+        except BAD_TEXT:
+            return UNREADABLE
+        self._fragment_names.append(np.array([self.names[fragment.cat, fragment.name]]))
+        self._fragment_lanes.append(np.array([self.lanes[fragment.cat, fragment.pid, fragment.tid]]))
+        return self._fragment_names.count - 1
+
+    def add_scanned(self, scanned: Scanned) -> None:
+        """The events of a scanned block. ScanDiffers where decoding says something else."""
+        for text in scanned.metas:
+            self._add_meta(decode_event(text, ONE))
+        count = len(scanned.start_ns)
+        if not count:
+            return
+        fragment = np.maximum(scanned.fragment, 0)
+        some = self._fragment_names.count > 0
+        name = self._fragment_names.values.take(fragment) if some else np.zeros(count, dtype=np.int32)
+        lane = self._fragment_lanes.values.take(fragment) if some else np.zeros(count, dtype=np.int32)
+        linked, copying, speaking = self._wants(name)
+        is_odd = np.zeros(count, dtype=np.bool_)
+        is_odd[scanned.odd] = True
+        noted = np.zeros(count, dtype=np.bool_)
+        noted[scanned.noted] = True
+        notes = {}
+        for row in np.flatnonzero((speaking | (noted & linked)) & ~is_odd).tolist():  # few of all events
+            event = decode_event(scanned.text_of(row), ONE)
+            if type(event) is Complete:
+                notes[row] = note_of(event.name, event.args or NO_ARGUMENTS)
+        rows = _Rows(
+            scanned.start_ns,
+            scanned.dur_ns,
+            name,
+            lane,
+            np.where(linked, scanned.correlation, UNKNOWN),
+            tuple(part[copying[scanned.copied[0]]] for part in scanned.copied),  # type: ignore[arg-type]
+            notes,
+        )
+        self._check(rows, scanned, is_odd)
+        if len(scanned.odd):
+            rows = self._with_odd(rows, scanned)
+        self._append(rows)
+
+    def _check(self, rows: _Rows, scanned: Scanned, is_odd: NDArray[np.bool_]) -> None:
+        for row in range(-self.rows % CHECKED_ROWS, len(rows.start_ns), CHECKED_ROWS):
+            if is_odd[row]:
+                continue
+            event = decode_event(scanned.text_of(row), ONE)
+            if type(event) is not Complete:
+                raise ScanDiffers
+            (start_ns, dur_ns), bad = ns_of_us([event.ts, event.dur or b"0"])
+            name = self.names[event.cat, event.name]
+            correlation = whole(event.args.correlation) if event.args and self._wanted[0, name] else UNKNOWN
+            exact = (start_ns, max(dur_ns, 0), name, self.lanes[event.cat, event.pid, event.tid], correlation)
+            scan = (rows.start_ns[row], rows.dur_ns[row], rows.name[row], rows.lane[row], rows.correlation[row])
+            if bad.any() or exact != scan:
+                raise ScanDiffers
+
+    def _with_odd(self, rows: _Rows, scanned: Scanned) -> _Rows:
+        """The rows with what their odd events say, without those that say nothing."""
+        decoded = [(row, decode_event(scanned.text_of(row), ONE)) for row in scanned.odd.tolist()]
+        found = [(row, event) for row, event in decoded if type(event) is Complete]
+        self.lost += sum(1 for _, event in decoded if event is None)
+        exact, good = self._counted([event for _, event in found])
+        at = np.array([row for row, _ in found], dtype=np.int64)[good]
+        columns = {}
+        for column in ("start_ns", "dur_ns", "name", "lane", "correlation"):
+            values = getattr(rows, column).astype(np.int64)
+            values[at] = getattr(exact, column)
+            columns[column] = values
+        sizes = {**dict(zip(*(part.tolist() for part in rows.copied), strict=True))}
+        sizes |= dict(zip(at[exact.copied[0]].tolist(), exact.copied[1].tolist(), strict=True))
+        notes = {**rows.notes, **{int(at[row]): note for row, note in exact.notes.items()}}
+        kept = np.ones(len(rows.start_ns), dtype=np.bool_)
+        kept[scanned.odd] = False
+        kept[at] = True
+        new_row = np.cumsum(kept) - 1
+        copied = [row for row in sorted(sizes) if kept[row]]
+        return _Rows(
+            **{column: values[kept] for column, values in columns.items()},
+            copied=(new_row[copied], np.array([sizes[row] for row in copied], dtype=np.int64)),
+            notes={int(new_row[row]): note for row, note in notes.items() if kept[row]},
+        )
+
+    # ---- decoded blocks
+
+    def add_decoded(self, decoded: Sequence[Any]) -> None:
+        """The events of a decoded block."""
+        for event in decoded:
+            self._add_meta(event)
+        events = [event for event in decoded if type(event) is Complete]
+        if events:
+            self._append(self._counted(events)[0])
+
+    def _counted(self, events: Sequence[Complete]) -> tuple[_Rows, NDArray[np.bool_]]:
+        """The rows of events, and which events gave one; what is odd about them is counted."""
+        rows, good, without_duration, negative = self._decoded(events)
+        self.lost += int((~good).sum())
+        self.without_duration += without_duration
+        self.negative += negative
+        return rows, good
+
+    def _decoded(self, events: Sequence[Complete]) -> tuple[_Rows, NDArray[np.bool_], int, int]:
+        """The rows of events, which events gave one, and how many have no duration or a negative one.
+
+        The loops are over events because the decoder makes one object per event.
+        """
+        start_ns, bad = ns_of_us([event.ts for event in events])
+        good = ~bad
+        if bad.any():
+            events = [event for event, is_good in zip(events, good.tolist(), strict=True) if is_good]
+            start_ns = start_ns[good]
+        dur_ns, none = ns_of_us([event.dur or b"0" for event in events])
+        without_duration = sum(1 for event in events if not event.dur) + int(none.sum())
+        ids, lanes = self.names, self.lanes
+        name = np.fromiter((ids[event.cat, event.name] for event in events), dtype=np.int32, count=len(events))
+        lane = np.fromiter(
+            (lanes[event.cat, event.pid, event.tid] for event in events), dtype=np.int32, count=len(events)
+        )
+        linked, copying, speaking = self._wants(name)
+        correlation = np.full(len(events), UNKNOWN, dtype=np.int64)
+        notes = {}
+        for row in np.flatnonzero(linked).tolist():
+            arguments = events[row].args
+            if arguments is not None:
+                correlation[row] = whole(arguments.correlation)
+                if arguments.collective is not None:
+                    notes[row] = note_of(events[row].name, arguments)
+        for row in np.flatnonzero(speaking).tolist():
+            notes[row] = note_of(events[row].name, events[row].args or NO_ARGUMENTS)
+        sizes = [(row, whole((events[row].args or NO_ARGUMENTS).bytes)) for row in np.flatnonzero(copying).tolist()]
+        known = [(row, size) for row, size in sizes if size != UNKNOWN]
+        copied = (
+            np.array([row for row, _ in known], dtype=np.int64),
+            np.array([size for _, size in known], dtype=np.int64),
+        )
+        negative = int((dur_ns < 0).sum())
+        return (
+            _Rows(start_ns, np.maximum(dur_ns, 0), name, lane, correlation, copied, notes),
+            good,
+            without_duration,
+            negative,
+        )
+
+    # ---- both
+
+    def _wants(self, name: Ids) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+        """By event, whether its correlation, its copied bytes, or what it says of a collective are wanted, as its name has it."""
+        new = []
+        for category, text in islice(self.names, self._wanted.shape[1], None):
+            place = place_of(category_of(category))
+            linked = place in (Place.KERNEL, Place.COPY, Place.CALL)
+            new.append((linked, place == Place.COPY, not linked and text.startswith(SPEAKS_OF_COMM)))
+        if new:
+            self._wanted = np.concatenate((self._wanted, np.array(new, dtype=np.bool_).T), axis=1)
+        linked_names, copying_names, speaking_names = self._wanted
+        return linked_names[name], copying_names[name], speaking_names[name]
+
+    def _add_meta(self, event: Any) -> None:
+        if type(event) is Meta and event.name == "thread_name":
+            text = text_of(event.args.name) if event.args else ""
+            for on_device in (False, True):
+                self.labels[LaneKey(on_device, event.pid, event.tid)] = text
+
+    def _append(self, rows: _Rows) -> None:
+        before = self.rows
+        self.notes.update((before + row, note) for row, note in rows.notes.items())
+        self._copied_rows.append(rows.copied[0] + before)
+        self._copied_bytes.append(rows.copied[1])
+        self._start.append(rows.start_ns)
+        self._dur.append(rows.dur_ns)
+        self._name.append(rows.name)
+        self._lane.append(rows.lane)
+        self._correlation.append(rows.correlation)
+
+    def columns(self) -> Columns:
+        """Everything gathered, in file order."""
+        keys = [LaneKey(runs_on_device(category_of(category)), pid, tid) for category, pid, tid in self.lanes]
+        lanes = _Ids()
+        lane_of = np.array([lanes[key] for key in keys], dtype=np.int32)
+        raw_lane = self._lane.values
+        return Columns(
+            start_ns=self._start.values,
+            dur_ns=self._dur.values,
+            name=self._name.values,
+            lane=lane_of[raw_lane] if len(keys) else raw_lane,
+            correlation=self._correlation.values,
+            file=_file_of_rows(self.file_rows, self.rows),
+            copied=(self._copied_rows.values, self._copied_bytes.values),
+            names=[(category_of(category), text) for category, text in self.names],
+            lanes=tuple(lanes),
+            lane_labels=self.labels,
+            notes=self.notes,
+        )
+
+
+def _file_of_rows(counts: Sequence[int], rows: int) -> NDArray[np.int16]:
+    """The file of each row. Where there is one file, a column of zeros that takes no memory."""
+    if sum(1 for count in counts if count) < 2 and not (len(counts) > 1 and rows):
+        return np.broadcast_to(np.int16(0), rows)
+    return np.repeat(np.arange(len(counts), dtype=np.int16), counts)

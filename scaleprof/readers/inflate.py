@@ -1,0 +1,158 @@
+"""The bytes of a trace file, inflated where its first bytes say gzip, read into a buffer of the caller's: nothing is held twice.
+
+The fast inflater may lose what it had in hand when it meets damage; then the file is opened again with the careful one, which gives every byte
+before the damage, and reading goes on where it had stopped. What a file may inflate to is bounded: a small file can hold terabytes of blanks.
+"""
+
+import io
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from scaleprof.errors import BrokenFile
+
+try:
+    from isal import igzip, isal_zlib
+
+    _inflater: Any = isal_zlib.decompressobj
+    _BAD_DATA: Any = (zlib.error, isal_zlib.error)
+    _open_gzip: Any = igzip.open
+except ImportError:  # no wheel for this machine: the standard library reads the same, slower
+    import gzip
+
+    _inflater, _BAD_DATA, _open_gzip = zlib.decompressobj, (zlib.error,), gzip.open
+
+GZIP_MAGIC = b"\x1f\x8b"
+MOST_INFLATED_GB = 64.0
+"""What one file may inflate to, unless SCALEPROF_MOST_INFLATED_GB says otherwise."""
+LIMIT_VARIABLE = "SCALEPROF_MOST_INFLATED_GB"
+_COMPRESSED_BYTES = 1 << 17
+_GZIP = 31  # what zlib calls a gzip header and trailer
+_PIECE_BYTES = 1 << 20
+_SUSPICIOUS = 300
+"""Times its size: traces shrink to a tenth, the most repetitive ones to a hundredth."""
+_HARMLESS_BYTES = 1 << 30
+
+
+class CutShort(Exception):
+    """The compressed data ends or breaks before its end."""
+
+
+class _Stream(Protocol):
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        """Fill the buffer, and how much of it."""
+
+    def close(self) -> None:
+        """Give the file back."""
+
+
+class Text:
+    """The text of a trace file; reading past damage ends it early, and `damage` says why."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read = 0
+        self.damage = ""
+        try:
+            self._stream, self._most = _opened(path)
+        except OSError as error:
+            raise BrokenFile(path, f"cannot be read ({error.strerror or error})") from error
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill the buffer as far as the text goes; 0 at its end."""
+        filled = 0
+        while filled < len(buffer) and (got := self._some(buffer[filled:])):
+            filled += got
+        return filled
+
+    def _some(self, buffer: memoryview) -> int:
+        try:
+            got = self._stream.readinto(buffer) or 0
+        except CutShort as error:
+            self.damage = str(error)
+            return 0
+        except (EOFError, *_BAD_DATA):
+            self._stream = _Careful(self._path, skip=self._read)
+            return self._some(buffer)
+        except OSError as error:
+            if self._most is not None and not isinstance(self._stream, _Careful):  # gzip's own words for damage
+                self._stream = _Careful(self._path, skip=self._read)
+                return self._some(buffer)
+            raise BrokenFile(self._path, f"cannot be read ({error.strerror or error})") from error
+        self._read += got
+        if self._most is not None and self._read > self._most:
+            raise BrokenFile(
+                self._path,
+                f"inflates to more than {self._most / 1e9:,.3g} GB, which no trace of its size does: if it is one, set {LIMIT_VARIABLE}",
+            )
+        return got
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._stream.close()
+
+
+def _opened(path: Path) -> tuple[_Stream, float | None]:
+    """The stream of a file, and what it may inflate to; None where it is not compressed."""
+    with path.open("rb") as file:
+        if file.read(2) != GZIP_MAGIC:
+            return io.FileIO(path), None
+    stated = os.environ.get(LIMIT_VARIABLE, "")
+    try:
+        most = float(stated or MOST_INFLATED_GB) * 1e9
+    except ValueError:
+        most = MOST_INFLATED_GB * 1e9
+    if not stated:
+        most = min(most, max(path.stat().st_size * _SUSPICIOUS, _HARMLESS_BYTES))
+    return _open_gzip(path, "rb"), most
+
+
+class _Careful:
+    """Inflates piece by piece, so that nothing before damage is lost."""
+
+    def __init__(self, path: Path, *, skip: int = 0) -> None:
+        self._pieces = _inflated(path)
+        self._rest = b""
+        while skip:
+            piece = next(self._pieces, b"")
+            self._rest = piece[skip:]
+            skip -= min(skip, len(piece)) if piece else skip
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill the buffer; CutShort at damage."""
+        while not self._rest:
+            piece = next(self._pieces, None)
+            if piece is None:
+                return 0
+            self._rest = piece
+        got = min(len(buffer), len(self._rest))
+        buffer[:got] = self._rest[:got]
+        self._rest = self._rest[got:]
+        return got
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._pieces.close()  # type: ignore[attr-defined]
+
+
+def _inflated(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            inflate, data = _inflater(_GZIP), file.read(_COMPRESSED_BYTES)
+            while data:
+                if piece := inflate.decompress(data, _PIECE_BYTES):
+                    yield piece
+                data = inflate.unconsumed_tail or inflate.unused_data
+                if inflate.eof:
+                    data = data or file.read(_COMPRESSED_BYTES)
+                    inflate = _inflater(_GZIP) if data.startswith(GZIP_MAGIC) else inflate
+                    if inflate.eof:  # padding after the last member
+                        return
+                data = data or file.read(_COMPRESSED_BYTES)
+            yield inflate.flush()
+            if not inflate.eof:
+                raise CutShort("the compressed data ends before its end mark")
+    except _BAD_DATA as error:
+        raise CutShort(f"the compressed data is damaged ({error})") from error
