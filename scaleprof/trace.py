@@ -179,7 +179,7 @@ class Trace:
     caveats: tuple[str, ...] = ()
     """What the reader could not read or had to guess, one sentence each."""
     step_source: str = "recorded"
-    """`recorded`, `annotations` (ProfilerStep and its kin), `lone step`, or `whole trace`."""
+    """`recorded`, `annotations` (ProfilerStep and its kin), `rounds` of the same tensors, `lone step`, or `whole trace`."""
     extra: dict[str, int] = field(default_factory=dict)
     """Counts a reader wants shown: events_lost, device_events_without_launch, ..."""
 

@@ -11,6 +11,8 @@ from scaleprof.readers.base import Reader
 from scaleprof.readers.facts import facts_of
 from scaleprof.readers.find import find_in
 from scaleprof.readers.foreign import read_foreign
+from scaleprof.readers.horovod import facts_of as horovod_facts_of
+from scaleprof.readers.horovod import read_horovod
 from scaleprof.readers.recorded import read_recorded
 from scaleprof.run import RankFiles, Run
 from scaleprof.trace import Trace
@@ -20,6 +22,7 @@ __all__ = ["READERS", "Reader", "find_runs", "read_rank"]
 READERS: tuple[Reader, ...] = (
     Reader("recorded", "a rank's folder in a run directory of this project", read_recorded),
     Reader("kineto", "trace files of torch.profiler (Kineto), .json or .json.gz", read_foreign, facts_of),
+    Reader("horovod", "Horovod timelines (HOROVOD_TIMELINE), .json or .json.gz", read_horovod, horovod_facts_of),
 )
 
 

@@ -10,7 +10,7 @@ from scaleprof.errors import BrokenFile
 from scaleprof.readers.base import FileFacts
 from scaleprof.readers.schema import whole
 from scaleprof.readers.text import head_of, tail_of
-from scaleprof.run import MOST_RANKS, ProcessGroup
+from scaleprof.run import MOST_RANKS, SYNTHETIC_KEY, ProcessGroup
 
 _HEAD_BYTES = 1 << 20
 _TAIL_BYTES = 4 << 20
@@ -21,6 +21,7 @@ _SIGNS = re.compile(
 )  # other tools write traceEvents, too
 _BARE_EVENTS = re.compile(rb'^\s*\[\s*(\{[^{}]*"ph"\s*:\s*"[XM]"|\])')
 _HOST_PID = re.compile(rb'"cat"\s*:\s*"(?:cpu_op|user_annotation|cuda_runtime|Operator)"[^{}]*?"pid"\s*:\s*(\d+)')
+_SYNTHETIC_EVENT = re.compile(rb'"name"\s*:\s*"%s"' % SYNTHETIC_KEY.encode())  # a bare list of events has no keys
 _TIMES = re.compile(rb'"ts"\s*:\s*"?([0-9.]+)')
 _RANK_IN_NAME = re.compile(r"(?:^|[^a-z])(?:rank|worker)[-_ .]?(\d+)", re.IGNORECASE)
 _WORKER_NAME = re.compile(
@@ -38,7 +39,9 @@ def facts_of(path: Path) -> FileFacts | None:
     if start not in (b"{", b"["):
         raise BrokenFile(path, f"is not JSON: it starts with {head[:20]!r}")
     if start == b"[":
-        return FileFacts(path, rank_in_name(path)) if _BARE_EVENTS.match(head) and _SIGNS.search(head) else None
+        if not _BARE_EVENTS.match(head) or not _SIGNS.search(head):
+            return None
+        return FileFacts(path, rank_in_name(path), synthetic=bool(_SYNTHETIC_EVENT.search(head)))
     whole = len(head) < _HEAD_BYTES
     found = _EVENTS.search(head)
     tail = head if whole else tail_of(path, _TAIL_BYTES)
@@ -51,7 +54,7 @@ def facts_of(path: Path) -> FileFacts | None:
         return None
     metadata = {
         key: value
-        for key in ("distributedInfo", "deviceProperties", "host_name", "hostname")
+        for key in ("distributedInfo", "deviceProperties", "host_name", "hostname", SYNTHETIC_KEY)
         if (value := _value_of(key, head, tail)) is not None
     }
     pid = _HOST_PID.search(head)
@@ -94,6 +97,7 @@ def facts_in(
         device="cuda" if devices else "cpu" if metadata.get("deviceProperties") == [] and backend == "gloo" else None,
         device_name=named[0] if named else None,
         process_groups=_groups(info.get("pg_config")),
+        synthetic=metadata.get(SYNTHETIC_KEY) is True,
         span_us=span_us,
     )
 

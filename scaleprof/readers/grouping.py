@@ -96,11 +96,12 @@ def foreign_run(name: str, found: Sequence[Found]) -> Run:
     info = RunInfo(
         name=name,
         world_size=world_size,
-        framework="pytorch",
+        framework="pytorch" if all(one.reader == "kineto" for one in found) else None,
         nodes=len(hosts) if None not in hosts else None,
         device=first.device,
         device_name=first.device_name,
         backend=first.backend,
+        synthetic=any(one.facts.synthetic for one in found),
     )
     return Run(first.path.parent, info, ranks, missing_ranks(ranks, world_size))
 

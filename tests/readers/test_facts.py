@@ -108,3 +108,17 @@ def test_a_bare_array_of_torchs_events_is_recognised(tmp_path: Path) -> None:
 def test_what_nothing_can_read_is_broken(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(BrokenFile):
         facts_of(write_bytes(tmp_path / "t.json", content))
+
+
+def test_a_computed_trace_says_so(tmp_path: Path) -> None:
+    def said(name: str, **metadata: object) -> bool:
+        facts = facts_of(write_trace(tmp_path / name, [{"ph": "M", "name": "x"}], schemaVersion=1, **metadata))
+        assert facts is not None
+        return facts.synthetic
+
+    assert said("computed.json", scaleprof_synthetic=True)
+    assert not said("recorded.json")
+    assert not said("odd.json", scaleprof_synthetic="maybe")
+    mark = {"ph": "M", "name": "scaleprof_synthetic", "args": {}}
+    bare = facts_of(write_bytes(tmp_path / "bare.json", json.dumps([mark, *EVENTS]).encode()))
+    assert bare is not None and bare.synthetic
