@@ -159,6 +159,30 @@ def demo(out: Path, **given: Any) -> None:
     _report_on(recorded.runs, outputs, verbose=given["verbose"])
 
 
+@commands.command(short_help="Write a job with known answers.")
+@click.argument("spec")
+@click.option(
+    "-o", "--out", type=_PATH, default=Path("traces"), show_default=True, help="The folder to write the job into."
+)
+@click.option("--set", "settings", multiple=True, metavar="FIELD=VALUE", callback=_pairs, help="Change the job.")
+@click.option("--dialect", metavar="NAME", help="How the trace files are written; a wrong name lists the right ones.")
+@click.option("--foreign", is_flag=True, help="Write plain files of torch.profiler, without any of the recorder's.")
+@_talking
+def synth(spec: str, out: Path, settings: tuple[tuple[str, str], ...], **given: Any) -> None:
+    """Compute a data-parallel job from its description (a TOML file, or the name of a built-in job) and write its recording.
+
+    truth.json beside it says what an analysis must find, to the nanosecond.
+    """
+    _prepare_numpy()
+    from scaleprof.synth.spec import load_spec
+    from scaleprof.synth.writing import write_job
+
+    if given["dialect"]:
+        settings = (*settings, ("dialect", given["dialect"]))
+    with _logging(given["verbose"]):
+        click.echo(write_job(load_spec(spec, settings), out, foreign=given["foreign"]))
+
+
 def _report_on(runs: Sequence[Path], outputs: Outputs, *, verbose: bool) -> None:
     """Analyze what was just recorded."""
     _prepare_numpy()

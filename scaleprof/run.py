@@ -7,6 +7,7 @@
                             waits.jsonl.gz         when the calling thread was blocked
                             samples.jsonl          hardware and process counters
                             trace-<first>-<last>.<level>.json.gz   the profiler's own file, one per window of steps
+                  truth.json                             synthetic runs only: what an analysis must find
 
 Whole files are written to a temporary name and renamed; streams (`*.jsonl*`) are append-only, so that a killed job leaves what it had.
 Times in our own streams are ns of the monotonic clock; `RankInfo.anchors` tie it to unix time.
@@ -33,6 +34,9 @@ STEPS_FILE = "steps.jsonl"
 COLLECTIVES_FILE = "collectives.jsonl.gz"
 WAITS_FILE = "waits.jsonl.gz"
 SAMPLES_FILE = "samples.jsonl"
+TRUTH_FILE = "truth.json"
+SYNTHETIC_KEY = "scaleprof_synthetic"
+"""In a trace file beside its events: it was computed, not recorded."""
 _LATEST_NS = 1 << 61  # the year 2043, and times that add up within 64 bits
 _RANK_FOLDER = re.compile(r"rank-(\d{5,})")
 _TRACE_FILE = re.compile(r"trace-(\d+)-(\d+)\.(light|timeline|full)\.json(\.gz)?")

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "launch": FLOWING | {"pipeline"},
     "synth": FLOWING,
     "pipeline": FLOWING | FAMILIES - {"collect", "launch", "synth"} | {"align", "models", "engine"},
-    "cli": FLOWING | {"pipeline", "launch", "render"},
+    "cli": FLOWING | {"pipeline", "launch", "render", "synth"},
     "__main__": {"cli"},
     "__init__": {"collect", "errors", "pipeline", "results"},
 }
