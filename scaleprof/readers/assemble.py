@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scaleprof.intervals import Ints
 from scaleprof.readers.base import Columns, CommNote
 from scaleprof.readers.comm import Issued, device_comm, host_comm, in_order, issued_by_operators, picked
+from scaleprof.readers.order import in_time_order
 from scaleprof.readers.rules import Hint, Place, kinds_of, place_of
 from scaleprof.readers.schema import whole
 from scaleprof.run import ProcessGroup
@@ -42,19 +43,16 @@ def assemble(
 
     `since` are the starts of the recorded windows.
     """
-    order = np.argsort(columns.start_ns, kind="stable")
-    order = order[_first_time(columns, order)]
-    row_of = np.full(len(columns.start_ns), -1, dtype=np.int32)
-    row_of[order] = np.arange(len(order), dtype=np.int32)
-    notes = {int(row_of[row]): note for row, note in columns.notes.items() if row_of[row] >= 0}
+    columns = in_time_order(columns)
+    notes = columns.notes
     lanes = _lanes(columns)
     events = Events(
-        start_ns=columns.start_ns[order],
-        dur_ns=columns.dur_ns[order],
-        name=columns.name[order],
-        lane=columns.lane[order],
-        step=np.full(len(order), -1, dtype=np.int32),
-        link=_links(columns, order),
+        start_ns=columns.start_ns,
+        dur_ns=columns.dur_ns,
+        name=columns.name,
+        lane=columns.lane,
+        step=np.full(len(columns.start_ns), -1, dtype=np.int32),
+        link=_links(columns),
     )
     no_hints = [Hint.NONE] * len(columns.names)
     kinds, _ = kinds_of(columns.names, no_hints)
@@ -68,28 +66,15 @@ def assemble(
     issued = issued_by_operators(events, notes) if issued is None else issued
     group = (groups[0].name, len(groups[0].ranks)) if len(groups) == 1 else ("", UNKNOWN)
     comm = _all_comm(on_device, host_comm(events, spans, notes, issued, group=group, since=since))
-    return Draft(names, lanes, events, comm, _copies(names, events, columns.copied, order))
+    return Draft(names, lanes, events, comm, _copies(names, events, columns.copied))
 
 
-def _first_time(columns: Columns, order: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """False for events that stand in a second file again: windows that overlap repeat what both saw."""
-    first = np.ones(len(order), dtype=np.bool_)
-    file = columns.file[order]
-    if not len(file) or file.min() == file.max():
-        return first
-    keys = np.stack((columns.lane[order], columns.name[order], columns.dur_ns[order], columns.start_ns[order]))
-    by_key = np.lexsort((file, *keys))
-    same = (keys[:, by_key[1:]] == keys[:, by_key[:-1]]).all(axis=0)
-    first[by_key[1:][same & (file[by_key[1:]] != file[by_key[:-1]])]] = False
-    return first
-
-
-def _links(columns: Columns, order: NDArray[np.int64]) -> NDArray[np.int32]:
+def _links(columns: Columns) -> NDArray[np.int32]:
     """The row of the call that launched each device activity: same correlation id in the same file. One launch may own hundreds."""
-    places = np.array([place_of(category) for category, _ in columns.names], dtype=np.int8)[columns.name[order]]
-    correlation, file = columns.correlation[order], columns.file[order]
-    link = np.full(len(order), -1, dtype=np.int32)
-    for number in np.unique(file).tolist():  # a few files
+    places = np.array([place_of(category) for category, _ in columns.names], dtype=np.int8)[columns.name]
+    correlation, file = columns.correlation, columns.file
+    link = np.full(len(places), -1, dtype=np.int32)
+    for number in range(int(file.max(initial=-1)) + 1):  # a few files
         known = (correlation != UNKNOWN) & (file == number)
         launches = np.flatnonzero(known & (places == Place.CALL))
         activities = np.flatnonzero(known & ((places == Place.KERNEL) | (places == Place.COPY)))
@@ -104,7 +89,7 @@ def _links(columns: Columns, order: NDArray[np.int64]) -> NDArray[np.int32]:
 
 
 def _device_comm_rows(
-    columns: Columns, events: Events, kinds: NDArray[np.uint8], notes: dict[int, CommNote]
+    columns: Columns, events: Events, kinds: NDArray[np.uint8], notes: Mapping[int, CommNote]
 ) -> NDArray[np.int64]:
     """Kernels that communicate, by name or by metadata, and peer copies on the streams of such kernels."""
     places = np.array([place_of(category) for category, _ in columns.names], dtype=np.int8)
@@ -119,11 +104,17 @@ def _device_comm_rows(
 
 def _split_names(columns: Columns, events: Events, hints: NDArray[np.int8]) -> tuple[Names, NDArray[np.int32]]:
     """Names, split where single events' metadata says something else about them (RCCL calls every kernel alike)."""
-    keys, name = np.unique(events.name.astype(np.int64) * len(Hint) + hints, return_inverse=True)
+    key = events.name * np.int32(len(Hint))
+    key += hints
+    used = np.zeros(len(columns.names) * len(Hint), dtype=np.bool_)
+    used[key] = True
+    keys = np.flatnonzero(used)
+    number = np.zeros(len(used), dtype=np.int32)
+    number[keys] = np.arange(len(keys))
     pairs = [columns.names[key // len(Hint)] for key in keys.tolist()]
     kind, by_rule = kinds_of(pairs, [Hint(key % len(Hint)) for key in keys.tolist()])
     names = Names(tuple(text for _, text in pairs), tuple(category for category, _ in pairs), kind, by_rule)
-    return names, name.astype(np.int32)
+    return names, number[key]
 
 
 def _all_comm(on_device: Comm, on_host: Comm) -> Comm:
@@ -134,8 +125,8 @@ def _all_comm(on_device: Comm, on_host: Comm) -> Comm:
     return in_order([on_device, picked(on_host, ran)]) if len(ran) else on_device
 
 
-def _copies(names: Names, events: Events, copied: tuple[Ints, Ints], order: Ints) -> Copies:
-    """The copies and fills, and their sizes where the file says them (`copied`: rows of the file, and bytes)."""
+def _copies(names: Names, events: Events, copied: tuple[Ints, Ints]) -> Copies:
+    """The copies and fills, and their sizes where the file says them (`copied`: rows, and bytes)."""
     is_copy = np.array([place_of(category) == Place.COPY for category in names.category], dtype=np.bool_)
     rows = np.flatnonzero(is_copy[events.name]) if len(is_copy) else np.zeros(0, dtype=np.int64)
     directions = [_direction(category, text) for category, text in zip(names.category, names.text, strict=True)]
@@ -143,8 +134,8 @@ def _copies(names: Names, events: Events, copied: tuple[Ints, Ints], order: Ints
     known, sizes = copied
     bytes = np.full(len(rows), UNKNOWN, dtype=np.int64)
     if len(known):
-        place = np.minimum(np.searchsorted(known, order[rows]), len(known) - 1)
-        bytes = np.where(known[place] == order[rows], sizes[place], UNKNOWN)
+        place = np.minimum(np.searchsorted(known, rows), len(known) - 1)
+        bytes = np.where(known[place] == rows, sizes[place], UNKNOWN)
     return Copies(
         row=rows.astype(np.int32),
         direction=tuple(directions[name] for name in events.name[rows].tolist()),

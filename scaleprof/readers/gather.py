@@ -17,6 +17,7 @@ from scaleprof.readers.base import Columns, CommNote, LaneKey
 from scaleprof.readers.broken import BAD_TEXT, decode_event
 from scaleprof.readers.decimals import ns_of_us
 from scaleprof.readers.fragments import UNREADABLE, Fragments
+from scaleprof.readers.order import inverse, is_sorted, moved
 from scaleprof.readers.rules import Place, category_of, place_of, runs_on_device
 from scaleprof.readers.scan import Block, Scanned, Scanner
 from scaleprof.readers.schema import (
@@ -111,6 +112,7 @@ class Gathered:
         self._scanner = Scanner(Fragments(self._learn))
         self._fragment_names, self._fragment_lanes = _Grown(np.int32), _Grown(np.int32)
         self._wanted = np.zeros((3, 0), dtype=np.bool_)
+        self._file: NDArray[np.int16] | None = None
         self._start, self._dur = _Grown(np.int64), _Grown(np.int64)
         self._name, self._lane, self._correlation = _Grown(np.int32), _Grown(np.int32), _Grown(np.int32)
         self._copied_rows, self._copied_bytes = _Grown(np.int32), _Grown(np.int64)
@@ -323,8 +325,21 @@ class Gathered:
         self._lane.append(rows.lane)
         self._correlation.append(rows.correlation)
 
+    def sort(self) -> None:
+        """Put the events in the order of time, column by column in place: a sorted copy of them all would be held twice."""
+        if is_sorted(self._start.values):
+            return
+        order = np.argsort(self._start.values, kind="stable")
+        for column in (self._start, self._dur, self._name, self._lane, self._correlation):
+            column.values[:] = column.values[order]
+        self._file = _file_of_rows(self.file_rows, self.rows)[order] if len(self.file_rows) > 1 else self._file
+        row_of = inverse(order, len(order))
+        rows, sizes = moved((self._copied_rows.values, self._copied_bytes.values), row_of)
+        self._copied_rows.values[:], self._copied_bytes.values[:] = rows, sizes
+        self.notes = {int(row_of[row]): note for row, note in self.notes.items()}
+
     def columns(self) -> Columns:
-        """Everything gathered, in file order."""
+        """Everything gathered: in file order, or in the order of time if it was sorted."""
         keys = [LaneKey(runs_on_device(category_of(category)), pid, tid) for category, pid, tid in self.lanes]
         lanes = _Ids()
         lane_of = np.array([lanes[key] for key in keys], dtype=np.int32)
@@ -335,7 +350,7 @@ class Gathered:
             name=self._name.values,
             lane=lane_of[raw_lane] if len(keys) else raw_lane,
             correlation=self._correlation.values,
-            file=_file_of_rows(self.file_rows, self.rows),
+            file=_file_of_rows(self.file_rows, self.rows) if self._file is None else self._file,
             copied=(self._copied_rows.values, self._copied_bytes.values),
             names=[(category_of(category), text) for category, text in self.names],
             lanes=tuple(lanes),

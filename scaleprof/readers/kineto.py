@@ -18,7 +18,16 @@ from scaleprof.readers.text import pieces
 
 
 def read_columns(paths: Sequence[Path]) -> Columns:
-    """The events of one rank's files. A later file that cannot be read costs itself; if none can, BrokenFile."""
+    """The events of one rank's files, in the order of time. A file that cannot be read costs itself; if none can, BrokenFile."""
+    return _read(paths, sort=True)
+
+
+def read_rows(paths: Sequence[Path]) -> Columns:
+    """The same, in the order in which the files have them: to be compared with them row by row."""
+    return _read(paths, sort=False)
+
+
+def _read(paths: Sequence[Path], *, sort: bool) -> Columns:
     gathered, metadata, caveats = Gathered(), dict[str, Any](), list[str]()
     broken: dict[int, BrokenFile] = {}
     cut_off: set[int] = set()
@@ -45,6 +54,8 @@ def read_columns(paths: Sequence[Path]) -> Columns:
         "events_without_duration": gathered.without_duration,
         "negative_durations": gathered.negative,
     }
+    if sort:
+        gathered.sort()
     return dataclasses.replace(
         gathered.columns(),
         metadata=metadata,

@@ -18,6 +18,7 @@ from scaleprof.trace import UNKNOWN, Events, Ids, Kind, Steps
 
 _STEP = re.compile(r"^ProfilerStep#(\d+)")
 _FEWEST_KERNELS = 2
+_CHUNK = 1 << 18
 _BUSY = (Kind.COMPUTE, Kind.COLLECTIVE, Kind.P2P, Kind.COPY)
 
 
@@ -76,11 +77,15 @@ def annotated_windows(draft: Draft) -> Windows:
 
 def step_at(times: Ints, windows: Spans) -> Ids:
     """The window each time lies in, or -1; windows are in order and do not overlap."""
-    place = np.searchsorted(windows.start, times, side="right") - 1
+    found = np.full(len(times), -1, dtype=np.int32)
     if not len(windows.start):
-        return np.full(len(times), -1, dtype=np.int32)
-    inside = (place >= 0) & (times < windows.end[np.maximum(place, 0)])
-    return np.where(inside, place, -1).astype(np.int32)
+        return found
+    for first in range(0, len(times), _CHUNK):  # the temporaries of all events at once would be larger than the trace
+        some = slice(first, first + _CHUNK)
+        place = np.searchsorted(windows.start, times[some], side="right") - 1
+        inside = (place >= 0) & (times[some] < windows.end[np.maximum(place, 0)])
+        found[some] = np.where(inside, place, -1)
+    return found
 
 
 def cut_points(draft: Draft, work: NDArray[np.bool_], host: Spans) -> tuple[Ints, Ids]:
@@ -92,19 +97,19 @@ def cut_points(draft: Draft, work: NDArray[np.bool_], host: Spans) -> tuple[Ints
     launched = np.full(len(events), -1, dtype=np.int32)
     linked = np.flatnonzero(work & (events.link >= 0))
     launched[linked] = step_at(events.start_ns[events.link[linked]], host)
-    end = events.start_ns + events.dur_ns
     rows = np.flatnonzero(launched >= 0)
+    end = events.start_ns[rows] + events.dur_ns[rows]
     compute = rows[draft.names.kind[events.name[rows]] == Kind.COMPUTE]
     cuts = np.zeros(len(host.start), dtype=np.int64)
     if not len(rows):
         return cuts, launched
-    np.maximum.at(cuts, launched[rows], end[rows])
+    np.maximum.at(cuts, launched[rows], end)
     if len(compute):
         main = int(np.bincount(events.lane[compute], weights=events.dur_ns[compute]).argmax())
         on_main = compute[events.lane[compute] == main]
         enough = np.bincount(launched[on_main], minlength=len(cuts)) >= _FEWEST_KERNELS
         on_main_cuts = np.zeros_like(cuts)
-        np.maximum.at(on_main_cuts, launched[on_main], end[on_main])
+        np.maximum.at(on_main_cuts, launched[on_main], events.start_ns[on_main] + events.dur_ns[on_main])
         cuts = np.where(enough, on_main_cuts, cuts)
     running = np.maximum.accumulate(cuts)
     return np.where(cuts > 0, running, 0), launched
@@ -116,10 +121,14 @@ def assign(events: Events, launched: Ids, work: NDArray[np.bool_], windows: Span
     if not len(windows.start):
         return step
     # An activity that was launched in a step without a window, or by nothing, may run on into the next window.
-    later = np.minimum(np.searchsorted(windows.end, events.start_ns, side="right"), len(windows.end) - 1)
-    overlaps = (events.start_ns + events.dur_ns > windows.start[later]) & (events.start_ns < windows.end[later])
-    step = np.where(work & (step < 0) & overlaps, later, step)
-    return np.where(work & (launched >= 0), launched, step).astype(np.int32)
+    rows = np.flatnonzero(work & (step < 0))
+    start, end = events.start_ns[rows], events.start_ns[rows] + events.dur_ns[rows]
+    later = np.minimum(np.searchsorted(windows.end, start, side="right"), len(windows.end) - 1)
+    overlaps = (end > windows.start[later]) & (start < windows.end[later])
+    step[rows[overlaps]] = later[overlaps]
+    rows = np.flatnonzero(work & (launched >= 0))
+    step[rows] = launched[rows]
+    return step
 
 
 def _annotated_steps(draft: Draft) -> tuple[Ints, Spans]:

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from scaleprof.errors import BrokenFile
-from scaleprof.readers.kineto import no_columns, read_columns
+from scaleprof.readers.kineto import no_columns, read_columns, read_rows
 from tests.readers.making import BASE_NS, MAIN, complete, kernel, launch, thread_name, write_bytes, write_trace
 
 
 def test_rows_keep_the_order_of_the_file_and_whole_ns(tmp_path: Path) -> None:
     events = [complete("b", "cpu_op", 20.5, 1.25), complete("a", "cpu_op", 10.001, 0), {"ph": "i", "name": "x"}]
-    columns = read_columns([write_trace(tmp_path / "t.json", events, baseTimeNanoseconds=BASE_NS)])
+    columns = read_rows([write_trace(tmp_path / "t.json", events, baseTimeNanoseconds=BASE_NS)])
     assert (columns.start_ns - BASE_NS).tolist() == [20_500, 10_001]
     assert columns.dur_ns.tolist() == [1_250, 0]
     assert [columns.names[name] for name in columns.name] == [("cpu_op", "b"), ("cpu_op", "a")]
@@ -34,7 +34,7 @@ def test_times_as_strings_and_with_nineteen_digits_are_exact(tmp_path: Path) -> 
     text = '[{"ph":"X","name":"a","cat":"cpu_op","ts":"1736408883731508.790","dur":"2.5"},' + (
         '{"ph":"X","name":"b","cat":"cpu_op","ts":1712195495519689.047,"dur":1}]'
     )
-    columns = read_columns([write_bytes(tmp_path / "t.json", text.encode())])
+    columns = read_rows([write_bytes(tmp_path / "t.json", text.encode())])
     assert columns.start_ns.tolist() == [1_736_408_883_731_508_790, 1_712_195_495_519_689_047]
     assert columns.dur_ns.tolist() == [2_500, 1_000]
 
@@ -166,7 +166,7 @@ def test_every_foreign_file_reads_row_by_row_as_plain_json_does(foreign_traces: 
         content = json.loads(text, parse_float=Decimal, parse_int=Decimal)
         base = int(content.get("baseTimeNanoseconds", 0))
         expected = [event for event in content["traceEvents"] if event["ph"] == "X"]
-        columns = read_columns([path])
+        columns = read_rows([path])
         assert columns.start_ns.tolist() == [_ns(event["ts"]) + base for event in expected], path.name
         assert columns.dur_ns.tolist() == [_ns(event.get("dur", 0)) for event in expected], path.name
         assert [columns.names[name][1] for name in columns.name.tolist()] == [event["name"] for event in expected]
