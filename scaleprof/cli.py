@@ -92,6 +92,7 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--set", "settings", multiple=True, metavar="ANALYSIS.OPTION=VALUE", callback=_pairs, help="Change a threshold."
 )
+@click.option("--no-cache", is_flag=True, help="Read every trace, also those that were read before.")
 @click.option("--open", "open_", is_flag=True, help="Open the report in a browser.")
 @_talking
 def analyze(paths: tuple[Path, ...], **given: Any) -> None:
@@ -106,6 +107,7 @@ def analyze(paths: tuple[Path, ...], **given: Any) -> None:
         run_globs=given["runs"],
         settings=given["settings"],
         command=_command_line(),
+        use_cache=not given["no_cache"],
     )
     with _logging(given["verbose"]):
         _write(_analyzed(paths, options, quiet=outputs.quiet), outputs)

@@ -17,6 +17,7 @@ from scaleprof.align import RankFacts, RunView, align
 from scaleprof.analyses import ANALYSES, COMPARISONS, OPTIONS, Analysis, Comparison, Fact
 from scaleprof.analyses.base import listed, many, percent
 from scaleprof.analyses.steps import RUNQ_LIMIT, runq_share, steady_steps
+from scaleprof.cache import keep, recall
 from scaleprof.engine import cores, map_processes, map_serial
 from scaleprof.errors import InputError, OptionError, ScaleprofError
 from scaleprof.readers import find_runs, read_rank
@@ -43,6 +44,8 @@ class Options:
     """("scaling.target", "0.9"): thresholds of analyses."""
     command: str = ""
     """How to make the report again, for its last page."""
+    use_cache: bool = True
+    """Take the facts of ranks that were read before from the user's cache folder, and keep those of others there."""
 
     def __post_init__(self) -> None:
         if self.engine not in ("processes", "serial"):
@@ -100,11 +103,20 @@ def _facts_of_all(
     tasks.sort(key=lambda task: -task[1].size_bytes)
     facts: list[dict[int, RankFacts]] = [{} for _ in runs]
     lost: list[list[str]] = [[] for _ in runs]
-    files = [files for _, files in tasks]
-    for done, (index, answer) in enumerate(_mapped(files, options), 1):
-        number, of_rank = tasks[index]
+    unread = []
+    for number, of_rank in tasks:
+        known = recall(of_rank) if options.use_cache else None
+        if known is None:
+            unread.append((number, of_rank))
+        else:
+            facts[number][of_rank.rank] = known
+    answers = _mapped([files for _, files in unread], options) if unread else ()
+    for done, (index, answer) in enumerate(answers, len(tasks) - len(unread) + 1):
+        number, of_rank = unread[index]
         if isinstance(answer, RankFacts):
             facts[number][of_rank.rank] = answer
+            if options.use_cache:
+                keep(of_rank, answer)
         else:
             lost[number].append(f"run {runs[number].info.name}, rank {of_rank.rank} is missing: {answer}")
         progress("reading ranks", done, len(tasks))

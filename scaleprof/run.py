@@ -212,7 +212,12 @@ def write_json(record: RankInfo | RunInfo, path: Path) -> None:
 
 def read_rank_info(path: Path) -> RankInfo:
     """The record in a `rank.json`; keys of newer versions are ignored."""
-    return _from_dict(RankInfo, _read_object(path), path)
+    return rank_info_of(_read_object(path), path)
+
+
+def rank_info_of(content: dict[str, Any], path: Path) -> RankInfo:
+    """The record in what was read from a file; keys of newer versions are ignored."""
+    return _from_dict(RankInfo, content, path)
 
 
 def read_run_info(path: Path) -> RunInfo:

@@ -14,6 +14,12 @@ _PATIENCE_S = 3.0
 
 
 @pytest.fixture(autouse=True)
+def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test finds what another one, or the user, has read before."""
+    monkeypatch.setenv("SCALEPROF_CACHE", "0")
+
+
+@pytest.fixture(autouse=True)
 def nothing_left_running() -> Iterator[None]:
     threads, processes = _threads(), _processes()
     yield
