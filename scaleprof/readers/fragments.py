@@ -87,9 +87,10 @@ def _hashes(buffer: Buffer, starts: Places, ends: Places) -> Words:
     long = np.flatnonzero(whole > _LONG_WORDS)
     rest = slice(int(long[-1]) + 1 if len(long) else 0, None)
     _mix_words(buffer, hashes[rest], start[rest], whole[rest])
-    for place in long.tolist():
-        text = buffer.letters[int(start[place]) : int(start[place] + size[place])].tobytes()
-        hashes[place] = hash(text) & 0xFFFFFFFFFFFFFFFF
+    if len(long):
+        view, ends_of_long = buffer.view, (start[long] + size[long]).tolist()
+        texts = [hash(bytes(view[begin:end])) for begin, end in zip(start[long].tolist(), ends_of_long, strict=True)]
+        hashes[long] = np.array(texts, dtype=np.int64).view(np.uint64)
     in_order = np.empty_like(hashes)
     in_order[order] = hashes
     return in_order

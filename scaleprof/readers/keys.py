@@ -99,14 +99,14 @@ class KeyFinder:
         before = buffer.words.take(hit)
         hit += 1
         words = buffer.words.take(hit)
+        place = shift.view(np.int64) >> 3
         shift += _EIGHT
         before >>= shift  # by 64 where the quote is the last of the eight: 0
         np.subtract(_SIXTY_FOUR, shift, out=shift)
         words <<= shift
         words |= before
         hit <<= 3
-        lane >>= 3
-        hit += lane
+        hit += place
         hit += 1
         return hit, words
 
