@@ -181,8 +181,9 @@ def synth(spec: str, out: Path, settings: tuple[tuple[str, str], ...], **given: 
 
     if given["dialect"]:
         settings = (*settings, ("dialect", given["dialect"]))
-    with _logging(given["verbose"]):
-        click.echo(write_job(load_spec(spec, settings), out, foreign=given["foreign"]))
+    with _logging(given["verbose"]), _progress(quiet=given["quiet"]) as progress:
+        folder = write_job(load_spec(spec, settings), out, foreign=given["foreign"], progress=progress)
+    click.echo(folder)
 
 
 def _report_on(runs: Sequence[Path], outputs: Outputs, *, verbose: bool) -> None:
@@ -274,7 +275,8 @@ def _progress(*, quiet: bool) -> Iterator["Progress | None"]:
         def show(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
                 tasks[stage] = bar.add_task(stage)
-            bar.update(tasks[stage], completed=done, total=total)
+            # Nothing is known of how far the first one is: until then the bar only shows that something happens.
+            bar.update(tasks[stage], completed=done, total=total if done else None)
 
         yield show
 
@@ -284,10 +286,8 @@ def _logging(verbose: bool) -> Iterator[None]:
     """Log records of the package on standard error: warnings, and everything when verbose."""
     import logging
 
-    from rich.console import Console
-    from rich.logging import RichHandler
-
-    handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=verbose)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s" if verbose else "%(message)s"))
     logger = logging.getLogger("scaleprof")
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG if verbose else logging.WARNING)

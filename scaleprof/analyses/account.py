@@ -128,12 +128,14 @@ def _windows(trace: Trace, activities: Sequence[Activity]) -> tuple[Spans, Ints]
     """The windows that are accounted for, and their rows in `Trace.steps`.
 
     Profiled steps; of these only the ones with operators, where some have them (level `full` records operators in short windows); all steps
-    where blocked time alone was recorded.
+    where blocked time alone was recorded; none where there are neither operators nor blocked time, since nothing then tells compute from waiting.
     """
     steps = trace.steps
     chosen = steps.profiled if steps.profiled.any() else (steps.blocked_ns != UNKNOWN)
     if activities and activities[0].method == "operators":
         chosen = chosen & (activities[0].compute_sum > 0)
+    if activities and activities[0].method == "subtracted" and not len(activities[0].exposable.start):
+        chosen = chosen & (steps.blocked_ns != UNKNOWN)
     rows = np.flatnonzero(chosen & (steps.end_ns > steps.start_ns))
     return Spans(steps.start_ns[rows], steps.end_ns[rows]), rows
 

@@ -8,6 +8,8 @@ from scaleprof.analyses.steps import NEEDS, steady_steps
 from scaleprof.results import Axis, Chart, Layer, Result, Table
 from scaleprof.trace import UNKNOWN
 
+_LONGEST = {"busy": "longest busy one", "step": "longest step"}
+_SUBTITLES = {"busy": "Step time without time blocked in communication", "step": "Step time"}
 MOST_CELLS = 20_000  # a larger picture would be bytes nobody can see
 
 
@@ -23,12 +25,17 @@ def conclude(view: RunView, options: None) -> Result | None:
     per_rank = busy[:, steady].mean(axis=1)
     slowest = int(np.argmax(per_rank))
     above = per_rank[slowest] / np.median(per_rank) - 1
-    headline = (
-        f"Rank {ranks[slowest]} is busy longest, {percent(above)} above the median rank"
-        if above >= 0.02
-        else f"The ranks are balanced: the longest busy one is {percent(above)} above the median"
+    if above < 0.02:
+        headline = f"The ranks are balanced: the {_LONGEST[what]} is {percent(above)} above the median"
+    elif what == "step":
+        headline = f"The step of rank {ranks[slowest]} is longest, {percent(above)} above the median rank"
+    else:
+        headline = f"Rank {ranks[slowest]} is busy longest, {percent(above)} above the median rank"
+    caveats = (
+        []
+        if what == "busy"
+        else ["blocked time was not recorded, so the picture shows whole step times: waiting is in them"]
     )
-    caveats = [] if what == "busy" else ["blocked time was not recorded, so the picture shows whole step times"]
     shown = slice(None)
     if busy.size > MOST_CELLS:
         keep = max(MOST_CELLS // len(ranks), 1)
@@ -39,7 +46,7 @@ def conclude(view: RunView, options: None) -> Result | None:
         id="ranks.heatmap",
         kind="heatmap",
         title=headline,
-        subtitle=f"{'Step time without blocked time' if what == 'busy' else 'Step time'} by rank and step, against the median of the steady steps.",
+        subtitle=f"{_SUBTITLES[what]} by rank and step, against the median of the steady steps.",
         x=Axis("step"),
         y=Axis("rank", scale="category"),
         layers=(
@@ -50,7 +57,8 @@ def conclude(view: RunView, options: None) -> Result | None:
                 z=[[float(value) for value in row] for row in deviation],
             ),
         ),
-        how="busy = step - time blocked at wait points. A row that is dark throughout is a slow rank; a column is a slow moment of all.",
+        how="busy = step - time blocked in communication (at the wait points, or where communication runs and nothing computes). "
+        "A row that is dark throughout is a slow rank; a column is a slow moment of all.",
     )
     table = Table(
         {
@@ -72,16 +80,31 @@ def conclude(view: RunView, options: None) -> Result | None:
 
 
 def _busy_ms(view: RunView) -> tuple[list[int], np.ndarray, np.ndarray, str]:
-    """Ranks, step numbers, and ms by rank and step: without blocked time where every rank recorded it."""
+    """Ranks, step numbers, ms by rank and step, and what they are: `busy` where every rank says how long it was blocked, else whole `step`s."""
     numbers = np.asarray(view.steps["step"])
     tables = {rank: table for rank, table in view.fact("steps").items() if len(table)}
     rows = {rank: np.searchsorted(table["step"], numbers) for rank, table in tables.items()}
-    known = all((np.asarray(table["blocked_ns"])[rows[rank]] != UNKNOWN).all() for rank, table in tables.items())
-    values = []
-    for rank, table in tables.items():
-        time_ns = np.asarray(table["time_ns"])[rows[rank]]
-        values.append((time_ns - np.asarray(table["blocked_ns"])[rows[rank]] if known else time_ns) / 1e6)
-    return list(tables), numbers, np.array(values), "busy" if known else "step"
+    time_ns = np.array([np.asarray(table["time_ns"])[rows[rank]] for rank, table in tables.items()])
+    blocked_ns = np.array([np.asarray(table["blocked_ns"])[rows[rank]] for rank, table in tables.items()])
+    if (blocked_ns == UNKNOWN).any():
+        exposed = _exposed_ns(view, list(tables), numbers)
+        if exposed is None:
+            return list(tables), numbers, time_ns / 1e6, "step"
+        blocked_ns = exposed
+    return list(tables), numbers, (time_ns - blocked_ns) / 1e6, "busy"
+
+
+def _exposed_ns(view: RunView, ranks: list[int], numbers: np.ndarray) -> np.ndarray | None:
+    """Exposed communication by rank and step, from the account of device time; None where a step of a rank was not accounted."""
+    exposed = np.full((len(ranks), len(numbers)), UNKNOWN, dtype=np.int64)
+    leaves = view.leaves
+    known = np.isin(leaves["rank"], ranks) & np.isin(leaves["step"], numbers)
+    place_of_rank = {rank: place for place, rank in enumerate(ranks)}
+    rows = [place_of_rank[rank] for rank in np.asarray(leaves["rank"])[known].tolist()]
+    exposed[rows, np.searchsorted(numbers, np.asarray(leaves["step"])[known])] = np.asarray(leaves["exposed_comm_ns"])[
+        known
+    ]
+    return None if (exposed == UNKNOWN).any() else exposed
 
 
 RANKS = Analysis("ranks", NEEDS, conclude)

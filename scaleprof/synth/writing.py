@@ -7,7 +7,7 @@ import gzip
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -53,10 +53,11 @@ MONOTONIC_NS = 1_000_000_000_000
 """What the monotonic clock of every host shows when the job begins."""
 DEVICE_NAME = "Synthetic GPU"
 _COMPRESSION = 4  # as the recorder's files
+Progress = Callable[[str, int, int], None]
 
 
-def write_job(spec: Spec, out: Path, *, foreign: bool = False) -> Path:
-    """The folder of the job, below `out`. It must not exist yet."""
+def write_job(spec: Spec, out: Path, *, foreign: bool = False, progress: Progress | None = None) -> Path:
+    """The folder of the job, below `out`. It must not exist yet. `progress` gets a word, and how many ranks of how many are written."""
     folder = out / f"{spec.name}-n{spec.ranks}"
     if folder.exists():
         raise OptionError(
@@ -66,7 +67,7 @@ def write_job(spec: Spec, out: Path, *, foreign: bool = False) -> Path:
     temporary = out / f".{folder.name}.{os.getpid()}.tmp"
     try:
         temporary.mkdir(parents=True)
-        _write_files(timeline, temporary, foreign=foreign)
+        _write_files(timeline, temporary, foreign=foreign, progress=progress or _silent)
         temporary.replace(folder)
     except OSError as error:
         raise ScaleprofError(f"{folder}: the synthetic job cannot be written ({error.strerror or error})") from error
@@ -75,13 +76,20 @@ def write_job(spec: Spec, out: Path, *, foreign: bool = False) -> Path:
     return folder
 
 
-def _write_files(timeline: Timeline, folder: Path, *, foreign: bool) -> None:
+def _silent(stage: str, done: int, total: int) -> None:
+    """No progress wanted."""
+
+
+def _write_files(timeline: Timeline, folder: Path, *, foreign: bool, progress: Progress) -> None:
     spec = timeline.spec
-    for rank in range(spec.ranks_written or spec.ranks):
+    ranks = spec.ranks_written or spec.ranks
+    for rank in range(ranks):
+        progress("writing ranks", rank, ranks)
         if foreign:
             _write_trace(timeline, rank, folder / f"{rank_folder_name(rank)}.pt.trace.json")
         else:
             _write_rank(timeline, rank, folder)
+    progress("writing ranks", ranks, ranks)
     if not foreign:
         write_json(_run_info(spec), folder / RUN_FILE)
     write_truth(timeline, folder / TRUTH_FILE)

@@ -140,3 +140,33 @@ def test_a_counter_is_shown_in_words_with_its_unit() -> None:
         "Memory of the process: 300 to 400 MB, on average by rank",
         "GPU utilisation: 60.0 % on average",
     ]
+
+
+def test_on_a_device_waiting_for_others_is_not_being_busy() -> None:
+    """Rank 0 computes 60 of 100 ns, rank 1 20: it waits 70 in an all-reduce, and its step is the longer one."""
+    made = [
+        Made(
+            events=[
+                event
+                for n in range(8)
+                for event in (
+                    Event(STREAM_7, Kind.COMPUTE, 200 * n, compute, step=n),
+                    Event(STREAM_20, Kind.COLLECTIVE, 200 * n + compute, total - compute - 10, step=n),
+                )
+            ],
+            steps=[Step(200 * n, 200 * n + total) for n in range(8)],
+        )
+        for compute, total in ((60, 100), (20, 110))
+    ]
+    result = ranks.conclude(make_view(made), None)
+    assert result is not None
+    assert result.tables["ranks"]["busy_ms"].tolist() == pytest.approx([70e-6, 30e-6])
+    assert result.headline.startswith("Rank 0 is busy longest, 40.0 %")
+
+
+def test_where_nobody_knows_who_was_blocked_only_steps_are_compared() -> None:
+    made = [Made(steps=[Step(200 * n, 200 * n + total) for n in range(8)]) for total in (100, 150)]
+    result = ranks.conclude(make_view(made), None)
+    assert result is not None
+    assert result.headline == "The step of rank 1 is longest, 20.0 % above the median rank"
+    assert any("waiting is in them" in caveat for caveat in result.caveats)
