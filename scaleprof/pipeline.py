@@ -21,6 +21,7 @@ from scaleprof.cache import keep, recall
 from scaleprof.engine import cores, map_processes, map_serial
 from scaleprof.errors import InputError, OptionError, ScaleprofError
 from scaleprof.readers import find_runs, read_rank
+from scaleprof.readers.archive import shown_name
 from scaleprof.results import Chip, Report, Result, RunReport, Table
 from scaleprof.run import RankFiles, RankInfo, Run, RunInfo
 
@@ -61,8 +62,11 @@ def analyze(paths: Sequence[Path | str], *, options: Options | None = None, prog
     """
     options = options or Options()
     thresholds = _thresholds(options.settings)
+    progress = progress or _silent
+    progress("looking for traces", 0, 1)
     runs = find_runs([Path(path) for path in paths], options.run_globs)
-    facts, lost = _facts_of_all(runs, options, progress or _silent)
+    progress("looking for traces", 1, 1)
+    facts, lost = _facts_of_all(runs, options, progress)
     views = []
     for number, run in enumerate(runs):
         if facts[number]:
@@ -70,11 +74,11 @@ def analyze(paths: Sequence[Path | str], *, options: Options | None = None, prog
             views.append((run, align(_completed(run.info, infos), facts[number]), tuple(lost[number])))
     if not views:
         raise InputError("nothing could be read: " + "; ".join(reason for reasons in lost for reason in reasons[:3]))
-    (progress or _silent)("concluding", 0, 1)
+    progress("concluding", 0, 1)
     reports = tuple(_run_report(run, view, reasons, thresholds) for run, view, reasons in views)
     comparison, caveats = _comparison([view for _, view, _ in views], thresholds)
     unread = [reason for number, reasons in enumerate(lost) if not facts[number] for reason in reasons]
-    (progress or _silent)("concluding", 1, 1)
+    progress("concluding", 1, 1)
     return Report(
         title=_title([view.info for _, view, _ in views]),
         verdict=comparison[0].headline if comparison else "",
@@ -110,6 +114,7 @@ def _facts_of_all(
             unread.append((number, of_rank))
         else:
             facts[number][of_rank.rank] = known
+    progress("reading ranks", len(tasks) - len(unread), len(tasks))
     answers = _mapped([files for _, files in unread], options) if unread else ()
     for done, (index, answer) in enumerate(answers, len(tasks) - len(unread) + 1):
         number, of_rank = unread[index]
@@ -282,7 +287,7 @@ def _chips(views: Sequence[RunView]) -> list[Chip]:
 
 def _grouping(runs: Sequence[Run]) -> Table:
     rows = [
-        [run.info.name, run.info.world_size, files.rank, files.reader, ", ".join(path.name for path in files.traces)]
+        [run.info.name, run.info.world_size, files.rank, files.reader, ", ".join(map(shown_name, files.traces))]
         for run in runs
         for files in run.ranks.values()
     ]

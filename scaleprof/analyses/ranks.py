@@ -10,6 +10,7 @@ from scaleprof.trace import UNKNOWN
 
 _LONGEST = {"busy": "longest busy one", "step": "longest step"}
 _SUBTITLES = {"busy": "Step time without time blocked in communication", "step": "Step time"}
+_NO_BLOCKED = "blocked time was not recorded, so the picture shows whole step times: waiting is in them"
 MOST_CELLS = 20_000  # a larger picture would be bytes nobody can see
 
 
@@ -25,41 +26,14 @@ def conclude(view: RunView, options: None) -> Result | None:
     per_rank = busy[:, steady].mean(axis=1)
     slowest = int(np.argmax(per_rank))
     above = per_rank[slowest] / np.median(per_rank) - 1
-    if above < 0.02:
-        headline = f"The ranks are balanced: the {_LONGEST[what]} is {percent(above)} above the median"
-    elif what == "step":
-        headline = f"The step of rank {ranks[slowest]} is longest, {percent(above)} above the median rank"
-    else:
-        headline = f"Rank {ranks[slowest]} is busy longest, {percent(above)} above the median rank"
-    caveats = (
-        []
-        if what == "busy"
-        else ["blocked time was not recorded, so the picture shows whole step times: waiting is in them"]
-    )
+    headline = _headline(ranks[slowest], above, what)
+    caveats = [] if what == "busy" else [_NO_BLOCKED]
     shown = slice(None)
     if busy.size > MOST_CELLS:
         keep = max(MOST_CELLS // len(ranks), 1)
         shown = slice(0, keep)
         caveats.append(f"the picture shows the first {keep} of {len(numbers)} steps")
-    deviation = (busy / middle - 1)[:, shown]
-    chart = Chart(
-        id="ranks.heatmap",
-        kind="heatmap",
-        title=headline,
-        subtitle=f"{_SUBTITLES[what]} by rank and step, against the median of the steady steps.",
-        x=Axis("step"),
-        y=Axis("rank", scale="category"),
-        layers=(
-            Layer(
-                "deviation from the median",
-                [int(number) for number in numbers[shown]],
-                [f"rank {rank}" for rank in ranks],
-                z=[[float(value) for value in row] for row in deviation],
-            ),
-        ),
-        how="busy = step - time blocked in communication (at the wait points, or where communication runs and nothing computes). "
-        "A row that is dark throughout is a slow rank; a column is a slow moment of all.",
-    )
+    chart = _chart(headline, what, ranks, numbers[shown], (busy / middle - 1)[:, shown])
     table = Table(
         {
             "rank": ranks,
@@ -76,6 +50,35 @@ def conclude(view: RunView, options: None) -> Result | None:
         tables={"ranks": table},
         charts=(chart,),
         caveats=tuple(caveats),
+    )
+
+
+def _headline(slowest: int, above: float, what: str) -> str:
+    if above < 0.02:
+        return f"The ranks are balanced: the {_LONGEST[what]} is {percent(above)} above the median"
+    if what == "step":
+        return f"The step of rank {slowest} is longest, {percent(above)} above the median rank"
+    return f"Rank {slowest} is busy longest, {percent(above)} above the median rank"
+
+
+def _chart(title: str, what: str, ranks: list[int], numbers: np.ndarray, deviation: np.ndarray) -> Chart:
+    return Chart(
+        id="ranks.heatmap",
+        kind="heatmap",
+        title=title,
+        subtitle=f"{_SUBTITLES[what]} by rank and step, against the median of the steady steps.",
+        x=Axis("step"),
+        y=Axis("rank", scale="category"),
+        layers=(
+            Layer(
+                "deviation from the median",
+                [int(number) for number in numbers],
+                [f"rank {rank}" for rank in ranks],
+                z=[[float(value) for value in row] for row in deviation],
+            ),
+        ),
+        how="busy = step - time blocked in communication (at the wait points, or where communication runs and nothing computes). "
+        "A row that is dark throughout is a slow rank; a column is a slow moment of all.",
     )
 
 

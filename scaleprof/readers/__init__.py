@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scaleprof.errors import InputError
+from scaleprof.readers.ascend import facts_of as ascend_facts_of
+from scaleprof.readers.ascend import read_ascend
 from scaleprof.readers.base import Reader
 from scaleprof.readers.facts import facts_of
 from scaleprof.readers.find import find_in
@@ -21,6 +23,7 @@ __all__ = ["READERS", "Reader", "find_runs", "read_rank"]
 
 READERS: tuple[Reader, ...] = (
     Reader("recorded", "a rank's folder in a run directory of this project", read_recorded),
+    Reader("ascend", "traces of Ascend's profiler, trace_view.json in a folder per rank", read_ascend, ascend_facts_of),
     Reader("kineto", "trace files of torch.profiler (Kineto), .json or .json.gz", read_foreign, facts_of),
     Reader("horovod", "Horovod timelines (HOROVOD_TIMELINE), .json or .json.gz", read_horovod, horovod_facts_of),
 )

@@ -19,6 +19,8 @@ from scaleprof.run import ProcessGroup
 from scaleprof.trace import UNKNOWN, Comm, Copies, Events, Kind, Lanes, Names
 
 _DIRECTION = re.compile(r"\b(HtoD|DtoH|DtoD|HtoH|PtoP)\b")
+_SHORT_DIRECTION = re.compile(r"\b([MHD])2([MHD])\b")
+"""Level Zero calls the host's side memory."""
 _LONG_DIRECTION = re.compile(r"(Host|Device|Peer)To(Host|Device|Peer)")
 
 
@@ -76,8 +78,10 @@ def _links(columns: Columns) -> NDArray[np.int32]:
     link = np.full(len(places), -1, dtype=np.int32)
     for number in range(int(file.max(initial=-1)) + 1):  # a few files
         known = (correlation != UNKNOWN) & (file == number)
-        launches = np.flatnonzero(known & (places == Place.CALL))
-        activities = np.flatnonzero(known & ((places == Place.KERNEL) | (places == Place.COPY)))
+        launched = (places == Place.KERNEL) | (places == Place.COPY)
+        # Readers give an id only to what launches or is launched. Without a runtime in the file an operator may be the launch.
+        launches = np.flatnonzero(known & ~launched)
+        activities = np.flatnonzero(known & launched)
         if not len(launches) or not len(activities):
             continue
         launches = launches[np.argsort(correlation[launches], kind="stable")]
@@ -149,8 +153,10 @@ def _direction(category: str, text: str) -> str:
         return "memset"
     if found := _DIRECTION.search(text):
         return found[1]
-    found = _LONG_DIRECTION.search(text)
-    return f"{found[1][0]}to{found[2][0]}" if found else ""
+    if found := _LONG_DIRECTION.search(text):
+        return f"{found[1][0]}to{found[2][0]}"
+    found = _SHORT_DIRECTION.search(text)
+    return f"{found[1].replace('M', 'H')}to{found[2].replace('M', 'H')}" if found else ""
 
 
 def _lanes(columns: Columns) -> Lanes:

@@ -30,6 +30,17 @@ class FileFacts:
     """It says that it was computed, not recorded."""
     span_us: tuple[float, float] | None = None
     """About the first and last time in the file, on its own clock: only to see whether two files overlap."""
+    late_us: Callable[[], float | None] | None = None
+    """Finds the last time where that means inflating the file to its end; `span_us` holds the first time twice then."""
+    folder: Path | None = None
+    """The folder of the run, where each rank has a folder of its own below it; None where the file's own folder is it."""
+
+    def whole_span_us(self) -> tuple[float, float] | None:
+        """The span, its end looked for if need be."""
+        if self.span_us is None or self.late_us is None:
+            return self.span_us
+        late = self.late_us()
+        return None if late is None else (self.span_us[0], max(self.span_us[0], late))
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,8 @@ class CommNote:
     group_size: int = UNKNOWN
     seq: int = UNKNOWN
     peer: int = UNKNOWN
+    ranks: str = ""
+    """The ranks of the group as text; long lists are cut short."""
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,14 @@ _OPS = (
     ("recv", "recv"),
 )
 _KERNEL_OP = re.compile(r"(?i)nccl\w*?kernel_(\w+?)(?:_|\(|$)|hcom_(\w+?)_")
+_OTHER_KERNELS = (
+    (re.compile(r"(?i)all_?reduce|cross_device_reduce|multimem_reduce"), "all_reduce"),
+    (re.compile(r"(?i)all_?gather"), "all_gather"),
+    (re.compile(r"(?i)reduce_?scatter"), "reduce_scatter"),
+    (re.compile(r"(?i)all_?to_?all|\bep::\w+::(dispatch|combine)"), "all_to_all"),
+    (re.compile(r"(?i)broadcast"), "broadcast"),
+)
+"""What kernels of other libraries are called."""
 _KERNEL_DTYPE = re.compile(r"_(?:Sum|Prod|Max|Min|Avg|PreMulSum|SumPostDiv)_(\w+?)(?:\(|$)")
 _GLOO_RUNS_AS = {"reduce_scatter": "all_reduce"}  # gloo has no reduce-scatter of its own
 _GATHERS = ("all_gather", "gather")  # the output is the large side
@@ -132,7 +140,9 @@ def _op_in(kernel: str) -> str:
     named = (found[1] or found[2]) if found else ""
     if kernel.startswith("Memcpy"):
         return "copy"
-    return "unknown" if named.lower() in ("", "generic") else op_of(named)
+    if named:
+        return "unknown" if named.lower() == "generic" else op_of(named)
+    return next((op for pattern, op in _OTHER_KERNELS if pattern.search(kernel)), "unknown")
 
 
 def _dtype_in(kernel: str) -> str:

@@ -2,15 +2,19 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from scaleprof.errors import BrokenFile
 from scaleprof.readers.base import FileFacts
+from scaleprof.readers.groups import configured_groups
+from scaleprof.readers.inflate import is_compressed
 from scaleprof.readers.schema import whole
 from scaleprof.readers.text import head_of, tail_of
-from scaleprof.run import MOST_RANKS, SYNTHETIC_KEY, ProcessGroup
+from scaleprof.run import MOST_RANKS, SYNTHETIC_KEY
 
 _HEAD_BYTES = 1 << 20
 _TAIL_BYTES = 4 << 20
@@ -25,8 +29,8 @@ _SYNTHETIC_EVENT = re.compile(rb'"name"\s*:\s*"%s"' % SYNTHETIC_KEY.encode())  #
 _TIMES = re.compile(rb'"ts"\s*:\s*"?([0-9.]+)')
 _RANK_IN_NAME = re.compile(r"(?:^|[^a-z])(?:rank|worker)[-_ .]?(\d+)", re.IGNORECASE)
 _WORKER_NAME = re.compile(
-    r"(?P<host>.+)_(?P<pid>\d+)\.\d{10,}\.pt\.trace\.json(\.gz)?"
-)  # torch's tensorboard_trace_handler
+    r"(?!(?:rank|worker)[-_ .]?\d)(?P<host>.+)_(?P<pid>\d+)\.\d{10,}\.pt\.trace\.json(\.gz)?"
+)  # torch's tensorboard_trace_handler; `worker3_step_12.1694128201557.pt.trace.json` is somebody else's, and names no host
 _DECODER = json.JSONDecoder()
 
 
@@ -44,6 +48,9 @@ def facts_of(path: Path) -> FileFacts | None:
         return FileFacts(path, rank_in_name(path), synthetic=bool(_SYNTHETIC_EVENT.search(head)))
     whole = len(head) < _HEAD_BYTES
     found = _EVENTS.search(head)
+    if found and not whole and is_compressed(path) and _value_of("distributedInfo", head) is not None:
+        late = cache(lambda: max(_times(tail_of(path, _TAIL_BYTES)), default=None))
+        return _facts_in_text(path, head, b"", late)
     tail = head if whole else tail_of(path, _TAIL_BYTES)
     if not found and whole:
         _check_json(head, path)
@@ -52,13 +59,26 @@ def facts_of(path: Path) -> FileFacts | None:
         return None
     if not _SIGNS.search(head) and not _SIGNS.search(tail):
         return None
+    return _facts_in_text(path, head, tail)
+
+
+def _facts_in_text(
+    path: Path, head: bytes, tail: bytes, late_us: Callable[[], float | None] | None = None
+) -> FileFacts:
+    """The facts in the head and the tail of a file; what says the last time stands for a tail that was not read."""
     metadata = {
         key: value
         for key in ("distributedInfo", "deviceProperties", "host_name", "hostname", SYNTHETIC_KEY)
         if (value := _value_of(key, head, tail)) is not None
     }
     pid = _HOST_PID.search(head)
-    return facts_in(metadata, path, pid=int(pid[1]) if pid else None, span_us=_span_us(head, tail))
+    early, last = _times(head), _times(tail)
+    if late_us is not None:
+        span_us = (min(early), min(early)) if early else None
+    else:
+        span_us = (min(*early, *last), max(*early, *last)) if early and last else None
+    facts = facts_in(metadata, path, pid=int(pid[1]) if pid else None, span_us=span_us)
+    return replace(facts, late_us=late_us)
 
 
 def _check_json(text: bytes, path: Path) -> None:
@@ -96,7 +116,7 @@ def facts_in(
         backend=backend,
         device="cuda" if devices else "cpu" if metadata.get("deviceProperties") == [] and backend == "gloo" else None,
         device_name=named[0] if named else None,
-        process_groups=_groups(info.get("pg_config")),
+        process_groups=configured_groups(info.get("pg_config"), world_size),
         synthetic=metadata.get(SYNTHETIC_KEY) is True,
         span_us=span_us,
     )
@@ -106,24 +126,6 @@ def rank_in_name(path: Path) -> int | None:
     """The rank in a file's name: `rank-34.Jul_15.json.gz`, `worker3_step_12.pt.trace.json`."""
     found = _RANK_IN_NAME.search(path.name)
     return int(found[1]) if found else None
-
-
-def _groups(configured: Any) -> tuple[ProcessGroup, ...]:
-    """The process groups of `pg_config`; one that is listed twice counts once."""
-    groups: dict[tuple[str, tuple[int, ...]], ProcessGroup] = {}
-    for one in configured if isinstance(configured, list) else ():
-        if not isinstance(one, dict):
-            continue
-        ranks = one.get("ranks")
-        if isinstance(ranks, str):
-            ranks = [int(number) for number in re.findall(r"\d+", ranks)]
-        members = tuple(rank for rank in ranks if isinstance(rank, int)) if isinstance(ranks, list) else ()
-        name = str(one.get("pg_name", ""))
-        groups.setdefault(
-            (name, members),
-            ProcessGroup(name, members, str(one.get("pg_desc") or ""), str(one.get("backend_config") or "")),
-        )
-    return tuple(groups.values())
 
 
 def _value_of(key: str, *texts: bytes) -> Any:
@@ -138,15 +140,12 @@ def _value_of(key: str, *texts: bytes) -> Any:
     return None
 
 
-def _span_us(head: bytes, tail: bytes) -> tuple[float, float] | None:
-    early, late = _TIMES.findall(head), _TIMES.findall(tail)
-    if not early or not late:
-        return None
+def _times(text: bytes) -> list[float]:
+    """The times in a text; none where one of them is no number."""
     try:
-        times = [float(time) for time in (*early, *late)]
+        return [float(time) for time in _TIMES.findall(text)]
     except ValueError:
-        return None
-    return min(times), max(times)
+        return []
 
 
 def _count(value: Any) -> int | None:

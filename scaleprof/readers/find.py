@@ -11,12 +11,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from scaleprof.errors import BrokenFile, InputError, NothingToRead
+from scaleprof.readers.archive import SUFFIXES as ARCHIVES
+from scaleprof.readers.archive import is_archive, unpacked
 from scaleprof.readers.base import FileFacts, Reader
 from scaleprof.readers.directory import is_run_directory, run_of_directory
 from scaleprof.readers.grouping import Found, foreign_run, grouped
 from scaleprof.run import RANK_FILE, RUN_FILE, Run, rank_of_folder
 
-_SUFFIXES = (".json", ".json.gz")
+_CANDIDATES = (".json", ".json.gz", *ARCHIVES)
 _FEW = 3
 _DEPTH = 6
 
@@ -31,6 +33,9 @@ class _Seen:
     named: set[Path] = field(default_factory=set)
     """The files that a path named itself: they must be traces."""
     places: list[str] = field(default_factory=list)
+    archives: dict[Path, tuple[str, ...]] = field(default_factory=dict)
+    """The folders of archives, and what is to be said of each."""
+    broken: list[BrokenFile] = field(default_factory=list)
 
 
 def find_in(paths: Sequence[Path], run_globs: Sequence[tuple[str, str]], readers: Sequence[Reader]) -> list[Run]:
@@ -42,14 +47,17 @@ def find_in(paths: Sequence[Path], run_globs: Sequence[tuple[str, str]], readers
         seen = _look([Path(match) for match in sorted(glob.glob(pattern, recursive=True))])
         if not seen.directories and not seen.files:
             raise NothingToRead(f"--run {name}={pattern}: no trace file matches this pattern")
-        runs += _named_run(name, seen, readers, broken)
+        broken += seen.broken
+        runs += _with_notes(_named_run(name, seen, readers, broken), seen)
         taken.update(path.resolve() for path in (*seen.files, *(folder for folder, _ in seen.directories)))
     seen = _look(paths)
     seen.files = [path for path in seen.files if path.resolve() not in taken]
     seen.directories = [(folder, rank) for folder, rank in seen.directories if folder.resolve() not in taken]
-    runs += _own_runs(seen, broken)
+    broken += seen.broken
+    runs += _with_notes(_own_runs(seen, broken), seen)
     found = _facts(seen, readers, broken)
-    runs += _with_broken(grouped(found), [error for error in broken if isinstance(error, BrokenFile)])
+    foreign = _with_notes(grouped(found), seen)
+    runs += _with_broken(foreign, [error for error in broken if isinstance(error, BrokenFile)])
     if runs:
         return _with_own_names(runs)
     places = ", ".join(seen.places) or "the given patterns"
@@ -71,20 +79,50 @@ def _look(paths: Sequence[Path]) -> _Seen:
             raise NothingToRead(f"{path} does not exist: check the spelling, and that the job wrote its traces there")
         if path.is_file() and path.name in (RUN_FILE, RANK_FILE):
             path = path.parent
-        if path.is_file():
+        if path.is_file() and is_archive(path):
+            _open(path, seen)
+        elif path.is_file():
             seen.files.append(path)
             seen.named.add(path)
         elif rank_of_folder(path.name) is not None and (path / RANK_FILE).exists():
             seen.directories.append((path.resolve().parent, rank_of_folder(path.name)))
         else:
-            for folder, files in _walk(path):
-                if files is None:
-                    seen.directories.append((folder, None))
-                else:
-                    seen.files += files
+            _look_below(path, seen)
     seen.files = list(dict.fromkeys(seen.files))
     seen.directories = list(dict.fromkeys(seen.directories))
     return seen
+
+
+def _look_below(top: Path, seen: _Seen) -> None:
+    for folder, files in _walk(top):
+        if files is None:
+            seen.directories.append((folder, None))
+            continue
+        for file in files:
+            if not is_archive(file):
+                seen.files.append(file)
+            elif not any(folder.is_relative_to(inside) for inside in seen.archives):  # none in another
+                _open(file, seen)
+
+
+def _open(archive: Path, seen: _Seen) -> None:
+    """An archive counts as a folder with what is in it."""
+    try:
+        found = unpacked(archive)
+    except BrokenFile as error:
+        seen.broken.append(error)
+        return
+    seen.archives[found.folder] = found.caveats
+    _look_below(found.folder, seen)
+
+
+def _with_notes(runs: list[Run], seen: _Seen) -> list[Run]:
+    """The runs out of archives, with what is to be said of these."""
+    said = [
+        [note for folder, notes in seen.archives.items() if run.path.is_relative_to(folder) for note in notes]
+        for run in runs
+    ]
+    return [replace(run, caveats=(*run.caveats, *notes)) for run, notes in zip(runs, said, strict=True)]
 
 
 def _walk(top: Path) -> Iterator[tuple[Path, list[Path] | None]]:
@@ -96,7 +134,8 @@ def _walk(top: Path) -> Iterator[tuple[Path, list[Path] | None]]:
             yield folder, None
             continue
         folders[:] = sorted(one for one in folders if not one.startswith("."))
-        yield folder, [folder / file for file in sorted(files) if file.endswith(_SUFFIXES) and not file.startswith(".")]
+        wanted = (file for file in sorted(files) if file.lower().endswith(_CANDIDATES) and not file.startswith("."))
+        yield folder, [folder / file for file in wanted]
 
 
 def _own_runs(seen: _Seen, broken: list[InputError]) -> list[Run]:

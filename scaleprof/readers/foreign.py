@@ -11,6 +11,7 @@ from scaleprof.intervals import EMPTY
 from scaleprof.readers.assemble import Draft, assemble
 from scaleprof.readers.base import Columns
 from scaleprof.readers.facts import facts_in
+from scaleprof.readers.groups import with_groups_of
 from scaleprof.readers.kineto import read_columns
 from scaleprof.readers.windows import Windows, annotated_windows
 from scaleprof.run import RankFiles, RankInfo
@@ -24,7 +25,7 @@ def read_foreign(files: RankFiles) -> Trace:
     columns = read_columns(files.traces)
     facts = facts_in(columns.metadata, files.traces[0])
     draft = assemble(columns, facts.process_groups)
-    windows = _whole_steps(annotated_windows(draft), columns)
+    windows = whole_steps(annotated_windows(draft), columns)
     return Trace(
         info=rank_info(files, columns, draft),
         names=draft.names,
@@ -41,7 +42,7 @@ def read_foreign(files: RankFiles) -> Trace:
     )
 
 
-def _whole_steps(windows: Windows, columns: Columns) -> Windows:
+def whole_steps(windows: Windows, columns: Columns) -> Windows:
     """The steps outside of files that are cut off: kernels stand behind the operators of all steps, so what is missing may belong to any."""
     lost = np.isin(columns.file, tuple(columns.cut_off))
     if not lost.any() or not len(windows.steps):
@@ -71,13 +72,19 @@ def rank_info(files: RankFiles, columns: Columns, draft: Draft) -> RankInfo:
         world_size=max(facts.world_size or 1, files.rank + 1),
         host=facts.host,
         pid=pids.most_common(1)[0][0] if pids else facts.pid,
-        device=(facts.device or "cuda") if on_device else "cpu",
+        device=_device(columns) if on_device else "cpu",
         device_name=facts.device_name if on_device else None,
         backend=facts.backend,
         framework="pytorch",
-        process_groups=facts.process_groups,
+        process_groups=with_groups_of(facts.process_groups, columns.notes.values(), facts.world_size),
         versions=_versions(columns.metadata),
     )
+
+
+def _device(columns: Columns) -> str:
+    """What torch calls the accelerator; ROCm's is `cuda`, too."""
+    families = {category.split("_")[0] for category, _ in columns.names}
+    return next((family for family in ("mtia", "xpu") if family in families), "cuda")
 
 
 def _versions(metadata: Mapping[str, Any]) -> dict[str, str]:

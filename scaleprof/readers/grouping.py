@@ -27,6 +27,11 @@ class Found:
         """The rank, 0 for a file that does not know it."""
         return self.facts.rank or 0
 
+    @property
+    def folder(self) -> Path:
+        """The folder whose files may form a run together."""
+        return self.facts.folder or self.facts.path.parent
+
 
 @dataclass
 class _Group:
@@ -46,8 +51,8 @@ class _Group:
 def grouped(found: Sequence[Found]) -> list[Run]:
     """The runs that the files form, folder by folder."""
     runs: list[Run] = []
-    for folder in dict.fromkeys(one.facts.path.parent for one in found):
-        here = [one for one in found if one.facts.path.parent == folder]
+    for folder in dict.fromkeys(one.folder for one in found):
+        here = [one for one in found if one.folder == folder]
         groups = _groups([one for one in here if one.facts.rank is not None])
         alone = [one for one in here if one.facts.rank is None]
         several = len(groups) + len(alone) > 1
@@ -81,7 +86,8 @@ def _agreement(facts: FileFacts) -> object:
 def _one_process(a: FileFacts, b: FileFacts) -> bool:
     if a.pid is None or a.pid != b.pid or a.host is None or a.host != b.host:
         return False
-    return bool(a.span_us and b.span_us and (a.span_us[1] <= b.span_us[0] or b.span_us[1] <= a.span_us[0]))
+    one, other = a.whole_span_us(), b.whole_span_us()
+    return bool(one and other and (one[1] <= other[0] or other[1] <= one[0]))
 
 
 def foreign_run(name: str, found: Sequence[Found]) -> Run:
@@ -96,14 +102,12 @@ def foreign_run(name: str, found: Sequence[Found]) -> Run:
     info = RunInfo(
         name=name,
         world_size=world_size,
-        framework="pytorch" if all(one.reader == "kineto" for one in found) else None,
+        framework="pytorch" if all(one.reader in ("kineto", "ascend") for one in found) else None,
         nodes=len(hosts) if None not in hosts else None,
-        device=first.device,
-        device_name=first.device_name,
         backend=first.backend,
         synthetic=any(one.facts.synthetic for one in found),
     )
-    return Run(first.path.parent, info, ranks, missing_ranks(ranks, world_size))
+    return Run(found[0].folder, info, ranks, missing_ranks(ranks, world_size))
 
 
 def _rank_files(rank: int, found: list[Found]) -> RankFiles:

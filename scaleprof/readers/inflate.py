@@ -94,11 +94,21 @@ class Text:
         self._stream.close()
 
 
+def is_compressed(path: Path) -> bool:
+    """Whether the file's first bytes say gzip."""
+    with path.open("rb") as file:
+        return file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+
+
 def _opened(path: Path) -> tuple[_Stream, float | None]:
     """The stream of a file, and what it may inflate to; None where it is not compressed."""
-    with path.open("rb") as file:
-        if file.read(2) != GZIP_MAGIC:
-            return io.FileIO(path), None
+    if not is_compressed(path):
+        return io.FileIO(path), None
+    return _open_gzip(path, "rb"), most_inflated(path)
+
+
+def most_inflated(path: Path) -> float:
+    """What a compressed file may inflate to, in bytes."""
     stated = os.environ.get(LIMIT_VARIABLE, "")
     try:
         most = float(stated or MOST_INFLATED_GB) * 1e9
@@ -106,7 +116,7 @@ def _opened(path: Path) -> tuple[_Stream, float | None]:
         most = MOST_INFLATED_GB * 1e9
     if not stated:
         most = min(most, max(path.stat().st_size * _SUSPICIOUS, _HARMLESS_BYTES))
-    return _open_gzip(path, "rb"), most
+    return most
 
 
 class _Careful:

@@ -51,6 +51,8 @@ _PLACES = {
     "mtia_ccp_events": Place.KERNEL,
     "gpu_memcpy": Place.COPY,
     "gpu_memset": Place.COPY,
+    "enqueue": Place.CALL,
+    "dequeue": Place.CALL,
     "cpu_op": Place.OPERATOR,
     "user_annotation": Place.ANNOTATION,
 }
@@ -103,14 +105,22 @@ RULES: tuple[Rule, ...] = (
         Kind.SYNC,
         r"^(cuda|hip)(Stream|Device|Event|Thread)Synchronize|^cu(Stream|Ctx|Event)Synchronize|^hipCtxSynchronize",
         r"^(cuda|hip)Mem(cpy|set)(2D|3D|ToSymbol|FromSymbol|DtoH|HtoD|DtoD|WithStream|Peer)?$|^cuMemcpy(?!\w*Async)",
+        r"^(ur|pi)(EventWait|EventsWait|QueueFinish)|^ze\w*Synchronize|@aclrtSynchronize",
     ),
     _rule(
         Place.CALL,
         Kind.ALLOC,
         r"^(cuda|hip)(Malloc|Free|Host(Alloc|Register|Unregister)|ExtMalloc|MemPool\w*Trim)|^cuMem(Alloc|Free|Create|Map|Unmap|Release|Host|SetAccess|Address)",
+        r"^(ur|pi(ext)?)USM\w*(Alloc|Free)|^zeMem(Alloc|Free)",
     ),
-    _rule(Place.CALL, Kind.COMPILE, r"ModuleLoad|LibraryLoad|ModuleUnload|LinkComplete|GraphInstantiate|nvrtc|hiprtc"),
-    _rule(Place.CALL, Kind.LAUNCH, r"Launch|Mem(cpy|set)\w*Async|MemPrefetch"),
+    _rule(
+        Place.CALL,
+        Kind.COMPILE,
+        r"ModuleLoad|LibraryLoad|ModuleUnload|LinkComplete|GraphInstantiate|nvrtc|hiprtc",
+        r"^(ur|pi)Program(Build|Compile|Link|Create)|^zeModule(Create|DynamicLink)",
+    ),
+    _rule(Place.CALL, Kind.LAUNCH, r"Launch|Mem(cpy|set)\w*Async|MemPrefetch|^Enqueue$|@launch$"),
+    _rule(Place.CALL, Kind.LAUNCH, r"^(ur|pi(ext)?(USM)?)Enqueue|^zeCommandListAppend(Memory|Image)"),
     _rule(Place.CALL, Kind.OTHER, ""),
     # Words of this project's own recorder, whatever category they stand in.
     *(
@@ -126,7 +136,7 @@ RULES: tuple[Rule, ...] = (
     ),
     # Operators. Those that only enqueue communication are launches: no compute, and no transfer either.
     _rule(Place.OPERATOR, Kind.WAIT, r"^(_?c10d_functional|aten)::wait_tensor|^c10d::monitored_barrier"),
-    _rule(Place.OPERATOR, Kind.LAUNCH, r"^_?c10d(_functional(_autograd)?)?::|^symm_mem::"),
+    _rule(Place.OPERATOR, Kind.LAUNCH, r"^_?c10d(_functional(_autograd)?)?::|^symm_mem::|^Hccl[A-Z]"),
     _rule(Place.OPERATOR, Kind.OTHER, r"^record_param_comms$|^(nccl|hccl|xccl|ucc|mpi):"),
     _rule(Place.OPERATOR, Kind.P2P, r"^gloo:(send|recv)"),
     _rule(Place.OPERATOR, Kind.COLLECTIVE, r"^gloo:"),

@@ -28,6 +28,7 @@ class Arguments(msgspec.Struct, gc=False, frozen=True):
     group: Number = msgspec.field(name="Process Group Name", default=None)
     group_id: Number = msgspec.field(name="Process Group ID", default=None)
     group_size: Number = msgspec.field(name="Group size", default=None)
+    group_ranks: msgspec.Raw = msgspec.field(name="Process Group Ranks", default=_NOTHING)
     seq: Number = msgspec.field(name="Seq", default=None)
     source: Number = msgspec.field(name="Src Rank", default=None)
     target: Number = msgspec.field(name="Dst Rank", default=None)
@@ -71,13 +72,14 @@ class Meta(msgspec.Struct, tag_field="ph", tag="M", gc=False):
     args: Arguments | None = NO_ARGUMENTS
 
 
-_SKIPPED = tuple(
-    msgspec.defstruct(f"Skipped{place}", [], tag_field="ph", tag=phase, gc=False)
-    for place, phase in enumerate("sftiICBEbneaNODPRcvVSTpF(),")
-)
-_EVENT: Any = Complete | Meta
-for _kind in _SKIPPED:
-    _EVENT = _EVENT | _kind
+def any_of(read: Any, skipped: str) -> Any:
+    """The type of events that are of the types read, or of a phase of which nothing is decoded."""
+    for place, phase in enumerate(skipped):
+        read = read | msgspec.defstruct(f"Skipped{place}", [], tag_field="ph", tag=phase, gc=False)
+    return read
+
+
+_EVENT: Any = any_of(Complete | Meta, "sftiICBEbneaNODPRcvVSTpF(),")
 ONE = msgspec.json.Decoder(_EVENT)
 MANY = msgspec.json.Decoder(list[_EVENT])
 FRAGMENT = msgspec.json.Decoder(Fragment)
@@ -100,6 +102,7 @@ def note_of(name: str, arguments: Arguments) -> CommNote:
         group_size=whole(arguments.group_size),
         seq=whole(arguments.seq),
         peer=_rank(peer),
+        ranks=text_of(arguments.group_ranks),
     )
 
 

@@ -50,7 +50,7 @@ def test_metadata_is_found_before_and_after_the_events(tmp_path: Path, name: str
         ProcessGroup("0", tuple(range(8)), "default_pg", "cuda:nccl"),
         ProcessGroup("1", (2, 3), "tp"),
     )
-    assert facts.span_us == (100, 499)
+    assert facts.whole_span_us() == (100, 499)
 
 
 @pytest.mark.parametrize(
@@ -87,6 +87,15 @@ def test_every_form_of_distributed_info(tmp_path: Path, info: Any, expected: tup
 )
 def test_a_name_may_hold_the_rank(name: str, rank: int | None) -> None:
     assert rank_in_name(Path(name)) == rank
+
+
+def test_a_name_that_only_looks_like_torchs_names_no_host(tmp_path: Path) -> None:
+    path = write_trace(
+        tmp_path / "worker3_step_12.1694128201557.pt.trace.json", [complete("a", "cpu_op", 1, 1)], schemaVersion=1
+    )
+    facts = facts_of(path)
+    assert facts is not None
+    assert (facts.host, facts.rank) == (None, 3)
 
 
 def test_torchs_own_file_names_hold_host_and_process(tmp_path: Path) -> None:

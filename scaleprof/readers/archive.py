@@ -1,0 +1,263 @@
+"""Tar archives of traces, `.tar`, `.tar.gz`, `.tgz`: unpacked once into the user's cache folder, then read as the folder they are.
+
+An archive is untrusted: only regular files whose names say that they are traces or records are written, by us, below a folder of our own. What
+they may come to together is bounded, and so is what the cache holds.
+"""
+
+import atexit
+import gzip
+import hashlib
+import io
+import os
+import re
+import shutil
+import tarfile
+import tempfile
+import time
+import zlib
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from scaleprof.errors import BrokenFile
+from scaleprof.readers.inflate import GZIP_MAGIC, LIMIT_VARIABLE, most_inflated
+
+CACHE_VARIABLE = "SCALEPROF_CACHE"
+"""The cache folder, or 0 for none: what is said of facts goes for archives, too."""
+SUFFIXES = (".tar", ".tar.gz", ".tgz")
+KEPT_BYTES = 32 << 30
+"""What the cache holds; what was not used for longest goes first."""
+MOST_MEMBERS = 20_000
+_FEWEST_DAYS = 1.0  # another process may be reading what was used today
+_MEMBER_SUFFIXES = (".json", ".json.gz", ".jsonl", ".jsonl.gz")
+_PATIENCE_BYTES, _PATIENCE_MEMBERS = 1 << 30, 1_000
+"""Without any trace so far, it is somebody's data set: it is not inflated to its end."""
+_LARGEST_READ = 1 << 26  # a header that asks for more is none
+_CHUNK = 1 << 20
+_LONGEST_NAME = 120
+_COMPLETE, _PARTIAL = ".complete", ".partial"
+_ENTRY = re.compile(r"(?P<name>.+)-[0-9a-f]{16}")
+_DAMAGE = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, OverflowError, RecursionError)
+"""What hostile headers make the standard library raise, besides its own errors."""
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """An archive as a folder."""
+
+    folder: Path
+    caveats: tuple[str, ...] = ()
+
+
+def is_archive(path: Path) -> bool:
+    """Whether the name says that it is one."""
+    return path.name.lower().endswith(SUFFIXES)
+
+
+def cache_folder() -> Path:
+    """Where archives are unpacked; a folder that goes with this process where the user wants nothing kept, or has no home."""
+    stated = os.environ.get(CACHE_VARIABLE, "")
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    if stated.lower() not in ("0", "off", "false"):
+        with suppress(RuntimeError):
+            return Path(stated or f"{base}/scaleprof").expanduser() / "archives"
+    return _temporary_folder()
+
+
+@cache
+def _temporary_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="scaleprof-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def shown_name(path: Path) -> str:
+    """The name of a trace file as its user knows it: `job.tar.gz/rank0.json` where it came out of an archive."""
+    try:
+        entry, _, *member = path.relative_to(cache_folder()).parts
+    except ValueError:  # not below it, or not far enough
+        return path.name
+    found = _ENTRY.fullmatch(entry)
+    return "/".join((found["name"], *member)) if found else path.name
+
+
+def unpacked(path: Path) -> Unpacked:
+    """The folder that holds the archive's traces. BrokenFile if it cannot be read at all, or there is no room for it."""
+    try:
+        said = path.stat()
+        identity = os.fsencode(f"{path.resolve()} {said.st_size} {said.st_mtime_ns}")
+        entry = cache_folder() / f"{path.name[:_LONGEST_NAME]}-{hashlib.sha256(identity).hexdigest()[:16]}"
+        if (caveats := _remembered(entry)) is not None:
+            return Unpacked(_inside(entry, path), caveats)
+        entry.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        partial = entry.with_name(f"{entry.name}.{os.getpid()}{_PARTIAL}")
+        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            caveats = _Unpacking(path, _inside(partial, path)).run()
+            (partial / _COMPLETE).write_text("\n".join(caveats), encoding="utf-8", errors="replace")
+            _put(partial, entry)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        _make_room(entry)
+    except OSError as error:
+        raise BrokenFile(path, f"cannot be unpacked into {cache_folder()} ({error.strerror or error})") from error
+    return Unpacked(_inside(entry, path), caveats)
+
+
+def _inside(entry: Path, archive: Path) -> Path:
+    """The folder of the members: it bears the archive's name, for the run is named by it."""
+    name = archive.name
+    for suffix in (".gz", ".tgz", ".tar"):
+        name = name.removesuffix(suffix)
+    return entry / (name[:_LONGEST_NAME] or "archive")
+
+
+def _remembered(entry: Path) -> tuple[str, ...] | None:
+    """What was said when it was unpacked; None if it was not."""
+    try:
+        caveats = (entry / _COMPLETE).read_text(encoding="utf-8").splitlines()
+        os.utime(entry / _COMPLETE)
+    except FileNotFoundError:
+        return None
+    return tuple(caveats)
+
+
+def _put(partial: Path, entry: Path) -> None:
+    try:
+        partial.rename(entry)
+    except OSError:
+        if _remembered(entry) is None:  # else another process was faster
+            raise
+
+
+def _make_room(but: Path) -> None:
+    """Removes what was unpacked and not used for longest, until the rest is within bounds."""
+    old = time.time() - _FEWEST_DAYS * 86_400
+    for left in but.parent.glob(f"*{_PARTIAL}"):  # a process that was killed
+        if left.stat().st_mtime < old:
+            shutil.rmtree(left, ignore_errors=True)
+    entries = []
+    for mark in but.parent.glob(f"*/{_COMPLETE}"):
+        if _ENTRY.fullmatch(mark.parent.name) and not mark.parent.is_symlink():
+            size = sum(file.stat().st_size for file in mark.parent.rglob("*") if file.is_file())
+            entries.append((mark.stat().st_mtime, size, mark.parent))
+    total = sum(size for _, size, _ in entries)
+    for used, size, entry in sorted(entries):
+        if total <= KEPT_BYTES:
+            return
+        if entry != but and used < old:
+            shutil.rmtree(entry, ignore_errors=True)
+            total -= size
+
+
+class _Bounded(io.RawIOBase):
+    """The bytes of an archive, inflated; no more than a bound in all, and no more at once than an honest header asks for."""
+
+    def __init__(self, path: Path) -> None:
+        file = path.open("rb")
+        compressed = file.read(2) == GZIP_MAGIC
+        file.seek(0)
+        self._file: BinaryIO = gzip.GzipFile(fileobj=file) if compressed else file  # type: ignore[assignment]
+        self._raw = file
+        self._path = path
+        self._most = most_inflated(path) if compressed else float("inf")
+        self.found = not compressed
+        """Whether a trace was found in it."""
+
+    def read(self, size: int = -1) -> bytes:
+        """As asked, within bounds."""
+        if size < 0 or size > _LARGEST_READ:
+            raise tarfile.ReadError("a header asks for more than any header holds")
+        self._check(size)
+        return self._file.read(size)
+
+    def seek(self, place: int, whence: int = io.SEEK_SET) -> int:
+        """As asked, within bounds."""
+        if place < self._file.tell() - _CHUNK:
+            raise tarfile.ReadError("it leads back to what was read")  # each step back would inflate all anew
+        self._check(max(place - self._file.tell(), 0))
+        return self._file.seek(place, whence)
+
+    def tell(self) -> int:
+        """Where it stands."""
+        return self._file.tell()
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._file.close()
+        self._raw.close()
+
+    def _check(self, more: int) -> None:
+        if not self.found and self._file.tell() + more > _PATIENCE_BYTES:
+            raise BrokenFile(self._path, f"holds no trace in its first {_PATIENCE_BYTES >> 30} GB")
+        if self._file.tell() + more > self._most:
+            raise BrokenFile(
+                self._path,
+                f"inflates to more than {self._most / 1e9:,.3g} GB, which no archive of its size does: if it is one, set {LIMIT_VARIABLE}",
+            )
+
+
+class _Unpacking:
+    """One archive on its way into a folder."""
+
+    def __init__(self, path: Path, folder: Path) -> None:
+        self._path, self._folder = path, folder
+        self._written = 0
+        self._unsafe = self._double = self._unusable = 0
+
+    def run(self) -> tuple[str, ...]:
+        """Writes the members; what was left out, one sentence each."""
+        self._folder.mkdir(parents=True)
+        caveats = []
+        stream = _Bounded(self._path)
+        try:
+            with tarfile.TarFile(fileobj=stream) as archive:
+                for number, member in enumerate(archive, 1):
+                    if number > MOST_MEMBERS:
+                        caveats.append(f"only the first {MOST_MEMBERS:,} members were read")
+                        break
+                    self._take(archive, member)
+                    stream.found = stream.found or self._written > 0
+                    if not self._written and number >= _PATIENCE_MEMBERS:
+                        raise BrokenFile(self._path, f"holds no trace among its first {_PATIENCE_MEMBERS:,} members")
+        except _DAMAGE as error:
+            if not self._written:
+                raise BrokenFile(self._path, f"is no tar archive that can be read ({error})") from error
+            caveats.append("it is cut off or damaged: what came later is missing")
+        finally:
+            stream.close()
+        for count, what in (
+            (self._unsafe, "lead out of it or are no files"),
+            (self._double, "stand in it twice"),
+            (self._unusable, "have names that no file can have here"),
+        ):
+            if count:
+                caveats.append(f"left out {count:,} of its members, which {what}")
+        return tuple(f"{self._path.name}: {caveat}" for caveat in caveats)
+
+    def _take(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        if member.isdir() or not member.name.lower().endswith(_MEMBER_SUFFIXES):
+            return
+        name = PurePosixPath(member.name)
+        if not member.isreg() or member.issparse() or name.is_absolute() or ".." in name.parts:
+            self._unsafe += 1
+            return
+        if name.name.startswith("."):  # macOS puts a shadow of each file beside it
+            return
+        target = self._folder.joinpath(*name.parts)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            file = target.open("xb")
+        except (FileExistsError, IsADirectoryError):
+            self._double += 1
+            return
+        except (OSError, ValueError):
+            self._unusable += 1
+            return
+        source = archive.extractfile(member)
+        with file:
+            while source is not None and (chunk := source.read(_CHUNK)):
+                file.write(chunk)
+                self._written += len(chunk)
