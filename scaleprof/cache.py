@@ -21,10 +21,8 @@ import numpy as np
 from scaleprof.align import RankFacts
 from scaleprof.errors import BrokenFile
 from scaleprof.results import Table
-from scaleprof.run import RankFiles, rank_info_of
+from scaleprof.run import RankFiles, cache_folder, rank_info_of
 
-VARIABLE = "SCALEPROF_CACHE"
-"""A folder to keep facts in, or 0 for none."""
 FEWEST_BYTES = 1 << 20
 """Smaller ranks are read as fast as their facts are found."""
 MOST_ENTRIES = 4096
@@ -33,17 +31,6 @@ _SETTLED_NS = 2_000_000_000
 _SUFFIX = ".npz"
 _HEAD = "head"
 _BROKEN = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, BrokenFile)
-
-
-def cache_folder() -> Path | None:
-    """Where facts are kept; None where the user wants none kept."""
-    stated = os.environ.get(VARIABLE, "")
-    if stated.lower() in ("0", "off", "false"):
-        return None
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    with suppress(RuntimeError):  # a user without a home
-        return Path(stated or f"{base}/scaleprof").expanduser()
-    return None
 
 
 def recall(files: RankFiles) -> RankFacts | None:

@@ -17,6 +17,8 @@ import dataclasses
 import json
 import os
 import re
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
@@ -37,12 +39,25 @@ SAMPLES_FILE = "samples.jsonl"
 TRUTH_FILE = "truth.json"
 SYNTHETIC_KEY = "scaleprof_synthetic"
 """In a trace file beside its events: it was computed, not recorded."""
+CACHE_VARIABLE = "SCALEPROF_CACHE"
+"""A folder to keep things in, or 0 for none."""
 _LATEST_NS = 1 << 61  # the year 2043, and times that add up within 64 bits
 _RANK_FOLDER = re.compile(r"rank-(\d{5,})")
 _TRACE_FILE = re.compile(r"trace-(\d+)-(\d+)\.(light|timeline|full)\.json(\.gz)?")
 
 Level = Literal["light", "timeline", "full"]
 LEVELS: tuple[Level, ...] = ("light", "timeline", "full")
+
+
+def cache_folder(environment: Mapping[str, str] = os.environ) -> Path | None:
+    """Where what was read once is kept for the next time; None where the user wants nothing kept, or has no home."""
+    stated = environment.get(CACHE_VARIABLE, "")
+    if stated.lower() in ("0", "off", "false"):
+        return None
+    base = environment.get("XDG_CACHE_HOME") or "~/.cache"
+    with suppress(RuntimeError):
+        return Path(stated or f"{base}/scaleprof").expanduser()
+    return None
 
 
 def rank_folder_name(rank: int) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scaleprof import analyze, cache
-from scaleprof.cache import cache_folder, keep, recall
+from scaleprof.cache import keep, recall
 from scaleprof.errors import InputError
 from scaleprof.pipeline import Options, facts_of_rank
 from scaleprof.readers import find_runs
@@ -128,13 +128,6 @@ def test_only_the_entries_used_last_are_kept(folder: Path, rank: RankFiles, monk
     assert recall(ranks[0]) is not None, "used again, and so not the oldest"
     keep(ranks[4], facts)
     assert [recall(one) is not None for one in ranks] == [True, False, False, True, True]
-
-
-def test_the_environment_says_where(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert cache_folder() is None, "tests keep nothing"
-    monkeypatch.setenv("SCALEPROF_CACHE", "")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "scaleprof"
 
 
 def test_a_second_analysis_reads_no_trace_and_says_the_same(

@@ -15,6 +15,7 @@ from scaleprof.run import (
     RankFiles,
     RankInfo,
     RunInfo,
+    cache_folder,
     rank_folder_name,
     rank_of_folder,
     read_rank_info,
@@ -124,3 +125,10 @@ def test_the_size_of_a_rank_counts_each_file_once(tmp_path: Path) -> None:
     (tmp_path / "b.json").write_bytes(b"123")
     assert RankFiles(0, "kineto", (tmp_path / "a.json",)).size_bytes == 5
     assert RankFiles(0, "recorded", (tmp_path / "a.json",), tmp_path).size_bytes == 8
+
+
+def test_the_environment_says_where_things_are_kept() -> None:
+    assert cache_folder({"SCALEPROF_CACHE": "0"}) is None
+    assert cache_folder({"SCALEPROF_CACHE": "/a/b"}) == Path("/a/b")
+    assert cache_folder({"XDG_CACHE_HOME": "/c"}) == Path("/c/scaleprof")
+    assert cache_folder({}) == Path("~/.cache/scaleprof").expanduser()

@@ -15,7 +15,6 @@ import tarfile
 import tempfile
 import time
 import zlib
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -23,9 +22,8 @@ from typing import BinaryIO
 
 from scaleprof.errors import BrokenFile
 from scaleprof.readers.inflate import GZIP_MAGIC, LIMIT_VARIABLE, most_inflated
+from scaleprof.run import cache_folder
 
-CACHE_VARIABLE = "SCALEPROF_CACHE"
-"""The cache folder, or 0 for none: what is said of facts goes for archives, too."""
 SUFFIXES = (".tar", ".tar.gz", ".tgz")
 KEPT_BYTES = 32 << 30
 """What the cache holds; what was not used for longest goes first."""
@@ -56,14 +54,10 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-def cache_folder() -> Path:
-    """Where archives are unpacked; a folder that goes with this process where the user wants nothing kept, or has no home."""
-    stated = os.environ.get(CACHE_VARIABLE, "")
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    if stated.lower() not in ("0", "off", "false"):
-        with suppress(RuntimeError):
-            return Path(stated or f"{base}/scaleprof").expanduser() / "archives"
-    return _temporary_folder()
+def archives_folder() -> Path:
+    """Where archives are unpacked; a folder that goes with this process where nothing is kept."""
+    kept = cache_folder()
+    return kept / "archives" if kept else _temporary_folder()
 
 
 @cache
@@ -76,7 +70,7 @@ def _temporary_folder() -> Path:
 def shown_name(path: Path) -> str:
     """The name of a trace file as its user knows it: `job.tar.gz/rank0.json` where it came out of an archive."""
     try:
-        entry, _, *member = path.relative_to(cache_folder()).parts
+        entry, _, *member = path.relative_to(archives_folder()).parts
     except ValueError:  # not below it, or not far enough
         return path.name
     found = _ENTRY.fullmatch(entry)
@@ -88,7 +82,7 @@ def unpacked(path: Path) -> Unpacked:
     try:
         said = path.stat()
         identity = os.fsencode(f"{path.resolve()} {said.st_size} {said.st_mtime_ns}")
-        entry = cache_folder() / f"{path.name[:_LONGEST_NAME]}-{hashlib.sha256(identity).hexdigest()[:16]}"
+        entry = archives_folder() / f"{path.name[:_LONGEST_NAME]}-{hashlib.sha256(identity).hexdigest()[:16]}"
         if (caveats := _remembered(entry)) is not None:
             return Unpacked(_inside(entry, path), caveats)
         entry.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -102,7 +96,7 @@ def unpacked(path: Path) -> Unpacked:
             shutil.rmtree(partial, ignore_errors=True)
         _make_room(entry)
     except OSError as error:
-        raise BrokenFile(path, f"cannot be unpacked into {cache_folder()} ({error.strerror or error})") from error
+        raise BrokenFile(path, f"cannot be unpacked into {archives_folder()} ({error.strerror or error})") from error
     return Unpacked(_inside(entry, path), caveats)
 
 

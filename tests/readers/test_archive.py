@@ -14,8 +14,9 @@ from scaleprof.errors import BrokenFile, NothingToRead
 from scaleprof.pipeline import analyze
 from scaleprof.readers import archive as archive_module
 from scaleprof.readers import find_runs, read_rank
-from scaleprof.readers.archive import CACHE_VARIABLE, cache_folder, shown_name, unpacked
+from scaleprof.readers.archive import archives_folder, shown_name, unpacked
 from scaleprof.readers.inflate import LIMIT_VARIABLE
+from scaleprof.run import CACHE_VARIABLE
 from tests.readers.making import complete, step_line, write_bytes, write_rank, write_run, write_trace
 
 EVENTS = [complete("aten::mm", "cpu_op", 10, 5)]
@@ -25,7 +26,7 @@ EVENTS = [complete("aten::mm", "cpu_op", 10, 5)]
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of our own."""
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
-    return cache_folder()
+    return archives_folder()
 
 
 def packed(path: Path, fill: Callable[[tarfile.TarFile], None]) -> Path:
@@ -244,7 +245,7 @@ def test_where_nothing_is_to_be_kept_it_goes_with_the_process(tmp_path: Path, mo
     assert len(read_rank(run.ranks[0]).events) == 1
     assert not (tmp_path / "home").exists()
     monkeypatch.setenv(CACHE_VARIABLE, "")
-    assert cache_folder() == tmp_path / "home" / "scaleprof" / "archives"
+    assert archives_folder() == tmp_path / "home" / "scaleprof" / "archives"
 
 
 def test_names_of_other_files_are_their_own(tmp_path: Path, cache: Path) -> None:
