@@ -4,12 +4,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+READY_TO_BENCH := $(VENV)/.ready-to-bench
 # Recorded traces of other tools, which the tests read where they lie beside this folder.
 TRACES := $(wildcard ../shared/traces)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint bench samples
+.PHONY: demo test lint bench bench-peers samples
 
 demo: $(READY)
 	$(BIN)/scaleprof demo --out build/demo
@@ -22,8 +23,13 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY)
+bench: $(READY_TO_BENCH)
 	$(BIN)/python benchmarks/read_speed.py
+	$(BIN)/python benchmarks/memory.py
+
+# Makes an environment for the peer in build/bench first. ARGS=--large measures 500 MB too, which takes minutes.
+bench-peers: $(READY)
+	$(BIN)/python benchmarks/peers.py $(ARGS)
 
 samples: $(READY)
 	rm -rf sample_traces/emulated-ddp-* scaleprof/launch/demo_study/emulated-ddp-*
@@ -37,4 +43,8 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt hatchling editables
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation \
 		--editable ".[dev$$($(BIN)/python -c 'import torch' 2>/dev/null || echo ,torch)]"
+	touch $@
+
+$(READY_TO_BENCH): $(READY)
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation --editable ".[bench]"
 	touch $@

@@ -1,134 +1,250 @@
-"""How fast a trace is read, and in how much memory: a generated GPU trace, through our reader, and two things to compare with.
+"""How fast a file becomes columns, beside what the same machine can do with the same bytes at the same time.
 
-The floor is what any reader pays: reading the file and inflating it. The standard library's `json` is what a straightforward reader uses.
-Each measurement runs in a process of its own, so that its peak memory is its own; CPU seconds are counted, so a busy machine matters less.
+Each measurement is a process of its own that imports what it needs, then counts its CPU seconds; the ways take turns, round after round. The rate
+counts the JSON text, also for a compressed file. What the ways do:
+
+    read        the bytes of the file, thrown away: what any reader of plain files pays
+    inflate     the bytes of the compressed file, inflated and thrown away
+    simdjson    the parser alone: whole events in pieces of 4 MB that lie in memory already, nothing taken out
+    scaleprof   file to columns, `.json` and `.json.gz`
+    msgspec     our own careful way, which decodes each event into a typed object, for files that cannot be scanned
+    json        a dictionary for each event
 """
 
 import argparse
-import gzip
-import importlib
 import json
-import resource
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
+from typing import Any
 
-KERNELS = (
-    "ampere_sgemm_128x64_nn",
-    "void at::native::vectorized_elementwise_kernel<4, at::native::FillFunctor>",
-    "layer_norm",
+from inputs import RECORDED, Input, made
+from measuring import BUILD, compile_as_installed, machine, measured, number, table, verdict
+
+DIALECTS = ("native", "oneline2026", RECORDED)
+THIRD, HALF, SHARE_OF_PLAIN = 1 / 3, 1 / 2, 0.8
+_PIECE_BYTES = 1 << 22
+_JSON_MOST_MB = 50
+_RECORDED_MOST_MB = 50  # a recording is short: more copies of it say no more
+_OPENING, _BETWEEN = b'"traceEvents": [', b"},\n  {"
+"""How the list of events begins, and what stands between two of them, in the dialects that are measured."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A way, and which file of an input it is given."""
+
+    way: str
+    packed: bool = False
+    most_mb: int = 1_000_000
+    """Above this size it is left out."""
+
+    @property
+    def name(self) -> str:
+        """What the tables call it."""
+        return f"{self.way}, .json.gz" if self.packed else self.way
+
+
+OURS, OURS_PACKED, PARSER = Contender("scaleprof"), Contender("scaleprof", packed=True), Contender("simdjson")
+CONTENDERS = (
+    Contender("read"),
+    Contender("inflate", packed=True),
+    PARSER,
+    OURS,
+    OURS_PACKED,
+    Contender("msgspec"),
+    Contender("json", most_mb=_JSON_MOST_MB),
 )
-BASE_US = 4_558_494_690_916
+GIVES_ROWS = ("scaleprof", "msgspec", "json")
 
 
-def events(steps: int) -> Iterator[str]:
-    """The events of a launch-bound job: per step 400 launches, each with an operator and a kernel, and 20 all-reduces."""
-    now, number = float(BASE_US), 0
-    for step in range(steps):
-        yield _event("user_annotation", f"ProfilerStep#{step}", now, 42_000.0, 1, '"External id": 1')
-        for launch in range(420):
-            number += 1
-            if launch % 21:
-                name, stream, more = (
-                    KERNELS[launch % 3],
-                    7,
-                    '"grid": [640, 1, 1], "block": [128, 1, 1], "registers per thread": 32',
-                )
-            else:
-                name, stream = "ncclDevKernel_AllReduce_Sum_f32_RING_LL(ncclDevKernelArgsStorage<4096ul>)", 20
-                more = '"Collective name": "allreduce", "In msg nelems": 6553600, "Group size": 8, "dtype": "Float", "Process Group Name": "0"'
-            yield _event("cpu_op", "aten::addmm", now, 60.2, 1, f'"External id": {number}')
-            yield _event("cuda_runtime", "cudaLaunchKernel", now + 40, 8.1, 1, f'"correlation": {number}')
-            device = f'"device": 0, "stream": {stream}, "correlation": {number}, {more}'
-            yield _event("kernel", name, now + 55.125, 90.375, stream, device)
-            now += 100.0
+@dataclass(frozen=True)
+class Took:
+    """One measurement of one contender."""
+
+    cpu_s: float
+    peak_mb: float
 
 
-def _event(category: str, name: str, start_us: float, dur_us: float, thread: int, arguments: str) -> str:
-    return (
-        f'{{"ph": "X", "cat": "{category}", "name": "{name}", "pid": {0 if category == "kernel" else 4242}, "tid": {thread}, '
-        f'"ts": {start_us:.3f}, "dur": {dur_us:.3f}, "args": {{{arguments}}}}}'
-    )
+def compared(given: Input, megabytes: int, rounds: int) -> dict[Contender, list[Took]]:
+    """What each contender took, round by round."""
+    taken: dict[Contender, list[Took]] = {one: [] for one in CONTENDERS if megabytes <= one.most_mb}
+    for _ in range(rounds):
+        for one, so_far in taken.items():
+            (path,) = given.packed if one.packed else given.plain
+            run = measured([sys.executable, __file__, "--measure", one.way, path])
+            cpu_s, rows = json.loads(run.output)
+            if one.way in GIVES_ROWS and rows != given.rows:
+                raise RuntimeError(f"{one.name} found {rows:,} rows in {path}, not {given.rows:,}")
+            so_far.append(Took(cpu_s, run.peak_mb))
+    return taken
 
 
-def write_trace(path: Path, megabytes: float) -> int:
-    """A trace of about that size, as torch.profiler exports it; its size in bytes before compression."""
-    step_bytes = sum(len(event) + 2 for event in events(1))
-    head = (
-        '{"schemaVersion": 1, "deviceProperties": [{"id": 0, "name": "generated"}],\n'
-        '"distributedInfo": {"backend": "nccl", "rank": 0, "world_size": 8},\n"baseTimeNanoseconds": 0,\n"traceEvents": [\n'
-    )
-    steps = max(1, round(megabytes * 1e6 / step_bytes))
-    size = 0
-    # In pieces: a process inherits the peak memory of the one that starts it.
-    opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "wb") as file:
-        for number, event in enumerate(events(steps)):
-            size += file.write(((",\n" if number else head) + event).encode())
-        return size + file.write(b"\n]}\n")
+def as_table(given: Input, taken: Mapping[Contender, Sequence[Took]]) -> str:
+    """One line a contender: rates, memory, and its rate as a part of the parser's."""
+    rows = []
+    for one, runs in taken.items():
+        seconds = [run.cpu_s for run in runs]
+        best, middle = min(seconds), median(seconds)
+        rows.append(
+            [
+                one.name,
+                f"{middle:.3f}",
+                number(given.mb / middle),
+                number(given.mb / best),
+                number(middle / given.events * 1e9),
+                number(median(run.peak_mb for run in runs)),
+                f"{_rate(taken, one, PARSER):.2f}",
+            ]
+        )
+    return table(["way", "CPU s", "MB/s", "best MB/s", "ns an event", "peak MB", "x simdjson"], rows)
 
 
-def read_with_us(path: Path) -> None:
-    """The whole way from a path to the columns of a rank."""
-    from scaleprof.readers import find_runs, read_rank
-
-    (run,) = find_runs([path.parent], ())
-    (files,) = run.ranks.values()
-    assert len(read_rank(files).events) > 1000
+def _rate(taken: Mapping[Contender, Sequence[Took]], one: Contender, other: Contender) -> float:
+    """The rate of one as a part of another's, within each round, the median of the rounds."""
+    return median(second.cpu_s / first.cpu_s for first, second in zip(taken[one], taken[other], strict=True))
 
 
-def read_with_json(path: Path) -> None:
-    """A dictionary per event."""
-    opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rb") as file:
-        assert len(json.load(file)["traceEvents"]) > 1000
+def goals(taken: Mapping[Contender, Sequence[Took]]) -> list[str]:
+    """Whether what was wanted is reached."""
+    share = _rate(taken, OURS, PARSER)
+    return [
+        verdict("part of simdjson's rate", share, THIRD),
+        verdict("the same, what is aimed at", share, HALF),
+        verdict("rate from .json.gz as a part of that from .json", _rate(taken, OURS_PACKED, OURS), SHARE_OF_PLAIN),
+    ]
 
 
-def read_only(path: Path) -> None:
-    """The bytes, inflated in pieces and thrown away."""
-    opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rb") as file:
-        while file.read(1 << 20):
-            pass
+# ---- in the measured process: each way prepares, and returns what is to be timed, which returns how many rows or events it found
 
 
-WAYS: dict[str, Callable[[Path], None]] = {"scaleprof": read_with_us, "json": read_with_json, "floor": read_only}
+def _read(path: Path) -> Callable[[], int]:
+    def run() -> int:
+        piece = memoryview(bytearray(_PIECE_BYTES))
+        with path.open("rb", buffering=0) as file:
+            while file.readinto(piece):
+                pass
+        return 0
+
+    return run
 
 
-def measure(way: str, path: Path) -> tuple[float, float]:
-    """CPU seconds and peak memory in MB of one way, in a fresh process."""
-    words = [sys.executable, __file__, "--measure", way, str(path)]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
-    seconds, peak_mb = (float(number) for number in done.stdout.split())
-    return seconds, peak_mb
+def _inflate(path: Path) -> Callable[[], int]:
+    from isal import igzip
+
+    opened: Any = igzip.open  # it has no types
+
+    def run() -> int:
+        piece = memoryview(bytearray(_PIECE_BYTES))
+        with opened(path, "rb") as file:
+            while file.readinto(piece):
+                pass
+        return 0
+
+    return run
+
+
+def _simdjson(path: Path) -> Callable[[], int]:
+    import simdjson
+
+    parser = simdjson.Parser()
+    pieces = list(_pieces(path))
+
+    def run() -> int:
+        for piece in pieces:
+            parser.parse(piece)
+        return 0
+
+    return run
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    """The events of a file in JSON lists of about 4 MB."""
+    text = path.read_bytes()
+    # No list follows that of the events in the files that are made here.
+    start, end = text.index(_OPENING) + len(_OPENING), text.rindex(b"]")
+    while start < end:
+        last = end - start <= _PIECE_BYTES
+        cut = end if last else text.rindex(_BETWEEN, start, start + _PIECE_BYTES) + 1
+        yield b"[" + text[start:cut] + b"]"
+        start = cut + 1  # behind the comma
+
+
+def _scaleprof(path: Path) -> Callable[[], int]:
+    from scaleprof.readers.kineto import read_columns
+
+    return lambda: len(read_columns([path]).start_ns)
+
+
+def _msgspec(path: Path) -> Callable[[], int]:
+    from scaleprof.readers.gather import Gathered
+    from scaleprof.readers.schema import MANY, ONE
+    from scaleprof.readers.text import pieces
+
+    def run() -> int:
+        gathered = Gathered()
+        for piece in pieces(path, MANY, ONE):
+            gathered.add_decoded(piece.events)
+        return len(gathered.columns().start_ns)
+
+    return run
+
+
+def _json(path: Path) -> Callable[[], int]:
+    def run() -> int:
+        with path.open("rb") as file:
+            events = json.load(file)["traceEvents"]
+        return sum(1 for event in events if event["ph"] == "X")
+
+    return run
+
+
+WAYS = {
+    "read": _read,
+    "inflate": _inflate,
+    "simdjson": _simdjson,
+    "scaleprof": _scaleprof,
+    "msgspec": _msgspec,
+    "json": _json,
+}
+
+
+def measure_here(way: str, path: Path) -> None:
+    """Print the CPU seconds of one way and the rows it found."""
+    run = WAYS[way](path)
+    began = time.process_time()
+    rows = run()
+    print(json.dumps([time.process_time() - began, rows]))
 
 
 def main() -> None:
-    """Print one line for each way and kind of file."""
+    """Print a table for each size and dialect, and keep them in `build/bench/read_speed.md`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--megabytes", type=float, default=60.0)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--megabytes", type=int, nargs="+", default=[50, 500], help="JSON text of the files")
+    parser.add_argument("--dialects", nargs="+", default=DIALECTS, help="how the text is laid out")
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--measure", nargs=2, metavar=("WAY", "FILE"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.measure:
-        importlib.import_module("scaleprof.readers")  # loading code is not reading
-        began = time.process_time()
-        WAYS[given.measure[0]](Path(given.measure[1]))
-        print(time.process_time() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
+        measure_here(given.measure[0], Path(given.measure[1]))
         return
-    print("file       reader      MB per CPU second   peak memory MB")
-    for name in ("trace.json", "trace.json.gz"):
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / name
-            size = write_trace(path, given.megabytes)
-            for way in WAYS:
-                seconds, peak_mb = min(measure(way, path) for _ in range(given.repeats))
-                print(
-                    f"{path.suffix.lstrip('.'):10s} {way:10s} {size / 1e6 / seconds:18.0f} {peak_mb:16.0f}", flush=True
-                )
+    compile_as_installed()
+    packages = ("numpy", "msgspec", "isal", "pysimdjson")
+    parts = [f"# From file to columns\n\n{machine(packages)}\n"]
+    print(parts[0])
+    for megabytes in given.megabytes:
+        for dialect in given.dialects:
+            if dialect == RECORDED and megabytes > _RECORDED_MOST_MB:
+                continue
+            trace = made(megabytes, dialect=dialect)
+            taken = compared(trace, megabytes, given.rounds)
+            title = f"## {dialect}, {megabytes} MB\n\n{trace}; rounds: {given.rounds}, medians\n"
+            parts.append("\n".join([title, as_table(trace, taken), "", *goals(taken), ""]))
+            print(parts[-1], flush=True)
+    (BUILD / "read_speed.md").write_text("\n".join(parts))
 
 
 if __name__ == "__main__":

@@ -5,8 +5,6 @@ Processes are spawned, not forked: a fork of a process with threads (a notebook,
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -28,6 +26,10 @@ def map_processes(
     function: Callable[[Item], Answer], items: Sequence[Item], *, workers: int
 ) -> Iterator[tuple[int, Answer]]:
     """Answers with the index of their item, as they come. Items are started in the given order; `function` must be importable."""
+    # Imported here: it costs more than a small analysis, which needs no processes.
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+    from multiprocessing import get_context
+
     with ProcessPoolExecutor(min(workers, len(items)), mp_context=get_context("spawn")) as pool:
         waiting = {pool.submit(function, item): index for index, item in enumerate(items)}
         try:
