@@ -73,21 +73,21 @@ def assemble(
 
 def _links(columns: Columns) -> NDArray[np.int32]:
     """The row of the call that launched each device activity: same correlation id in the same file. One launch may own hundreds."""
-    places = np.array([place_of(category) for category, _ in columns.names], dtype=np.int8)[columns.name]
-    correlation, file = columns.correlation, columns.file
-    link = np.full(len(places), -1, dtype=np.int32)
-    for number in range(int(file.max(initial=-1)) + 1):  # a few files
-        known = (correlation != UNKNOWN) & (file == number)
-        launched = (places == Place.KERNEL) | (places == Place.COPY)
-        # Readers give an id only to what launches or is launched. Without a runtime in the file an operator may be the launch.
-        launches = np.flatnonzero(known & ~launched)
-        activities = np.flatnonzero(known & launched)
+    places = np.array([place_of(category) for category, _ in columns.names], dtype=np.int8)
+    is_launched = np.isin(places, (Place.KERNEL, Place.COPY))
+    link = np.full(len(columns.start_ns), -1, dtype=np.int32)
+    # Readers give an id only to what launches or is launched. Without a runtime in the file an operator may be the launch.
+    known = np.flatnonzero(columns.correlation != UNKNOWN).astype(np.int32)
+    launched = is_launched[columns.name[known]] if len(is_launched) else np.zeros(0, dtype=np.bool_)
+    for number in range(int(columns.file.max(initial=-1)) + 1):  # a few files
+        here = columns.file[known] == number
+        launches, activities = known[here & ~launched], known[here & launched]
         if not len(launches) or not len(activities):
             continue
-        launches = launches[np.argsort(correlation[launches], kind="stable")]
-        ids = correlation[launches]
-        found = np.minimum(np.searchsorted(ids, correlation[activities]), len(ids) - 1)
-        same = ids[found] == correlation[activities]
+        launches = launches[np.argsort(columns.correlation[launches], kind="stable")]
+        ids, wanted = columns.correlation[launches], columns.correlation[activities]
+        found = np.minimum(np.searchsorted(ids, wanted), len(ids) - 1)
+        same = ids[found] == wanted
         link[activities[same]] = launches[found[same]]
     return link
 

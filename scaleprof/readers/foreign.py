@@ -26,8 +26,10 @@ def read_foreign(files: RankFiles) -> Trace:
     facts = facts_in(columns.metadata, files.traces[0])
     draft = assemble(columns, facts.process_groups)
     windows = whole_steps(annotated_windows(draft), columns)
+    info, caveats, extra = rank_info(files, columns, draft), columns.caveats, columns.extra
+    del columns  # the facts are measured without what the trace does not need
     return Trace(
-        info=rank_info(files, columns, draft),
+        info=info,
         names=draft.names,
         lanes=draft.lanes,
         events=windows.events,
@@ -36,9 +38,9 @@ def read_foreign(files: RankFiles) -> Trace:
         steps=windows.steps,
         samples=Samples(np.zeros(0, dtype=np.int64), {}),
         waits=EMPTY,
-        caveats=(*columns.caveats, *windows.caveats),
+        caveats=(*caveats, *windows.caveats),
         step_source=windows.source,
-        extra={**columns.extra, **windows.extra},
+        extra={**extra, **windows.extra},
     )
 
 
