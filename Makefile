@@ -10,7 +10,7 @@ TRACES := $(wildcard ../shared/traces)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint bench bench-peers samples
+.PHONY: demo test lint bench bench-peers samples fuzz
 
 demo: $(READY)
 	$(BIN)/scaleprof demo --out build/demo
@@ -30,6 +30,11 @@ bench: $(READY_TO_BENCH)
 # Makes an environment for the peer in build/bench first. ARGS=--large measures 500 MB too, which takes minutes.
 bench-peers: $(READY)
 	$(BIN)/python benchmarks/peers.py $(ARGS)
+
+# Seeds are printed: what one of them made is made and read again with `.venv/bin/python -m benchmarks.fuzz 0 SEED`.
+SECONDS ?= 60
+fuzz: $(READY)
+	$(if $(TRACES),SCALEPROF_TRACES=$(abspath $(TRACES))) $(BIN)/python -m benchmarks.fuzz $(SECONDS)
 
 samples: $(READY)
 	rm -rf sample_traces/emulated-ddp-* scaleprof/launch/demo_study/emulated-ddp-*

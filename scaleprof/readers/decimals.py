@@ -4,7 +4,7 @@ Whole columns at once: every character's weight is a power of ten that depends o
 """
 
 from collections.abc import Sequence
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Decimal, DecimalException
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,7 +102,7 @@ def _one_by_one(texts: Sequence[bytes]) -> tuple[Ints, NDArray[np.bool_]]:
             us = Decimal(bytes(text).decode("ascii").strip('" '))
             ns = us.scaleb(_DECIMALS).to_integral_value(ROUND_HALF_UP)
             bad[row] = abs(ns) >= _LARGEST
-        except (InvalidOperation, UnicodeDecodeError):
+        except (DecimalException, UnicodeDecodeError):
             bad[row] = True
         values[row] = 0 if bad[row] else int(ns)
     return values, bad

@@ -24,10 +24,12 @@ _SIGNS = re.compile(
     rb'"cat"\s*:\s*"(?:cpu_op|user_annotation|kernel|cuda_runtime|python_function|Kernel|Operator|Runtime)"'
 )  # other tools write traceEvents, too
 _BARE_EVENTS = re.compile(rb'^\s*\[\s*(\{[^{}]*"ph"\s*:\s*"[XM]"|\])')
-_HOST_PID = re.compile(rb'"cat"\s*:\s*"(?:cpu_op|user_annotation|cuda_runtime|Operator)"[^{}]*?"pid"\s*:\s*(\d+)')
+_HOST_PID = re.compile(
+    rb'"cat"\s*:\s*"(?:cpu_op|user_annotation|cuda_runtime|Operator)"[^{}]{0,2000}?"pid"\s*:\s*(\d{1,15})\b'
+)
 _SYNTHETIC_EVENT = re.compile(rb'"name"\s*:\s*"%s"' % SYNTHETIC_KEY.encode())  # a bare list of events has no keys
 _TIMES = re.compile(rb'"ts"\s*:\s*"?([0-9.]+)')
-_RANK_IN_NAME = re.compile(r"(?:^|[^a-z])(?:rank|worker)[-_ .]?(\d+)", re.IGNORECASE)
+_RANK_IN_NAME = re.compile(r"(?:^|[^a-z])(?:rank|worker)[-_ .]?(\d{1,7})(?!\d)", re.IGNORECASE)
 _WORKER_NAME = re.compile(
     r"(?!(?:rank|worker)[-_ .]?\d)(?P<host>.+)_(?P<pid>\d+)\.\d{10,}\.pt\.trace\.json(\.gz)?"
 )  # torch's tensorboard_trace_handler; `worker3_step_12.1694128201557.pt.trace.json` is somebody else's, and names no host

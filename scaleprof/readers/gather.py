@@ -4,6 +4,7 @@ A scanned block (`scan.py`) is columns already; what it leaves open (odd events,
 in a thousand is decoded besides, to see that the scan says the same.
 """
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from scaleprof.intervals import Ints
 from scaleprof.readers.base import Columns, CommNote, LaneKey
-from scaleprof.readers.broken import BAD_TEXT, decode_event
+from scaleprof.readers.broken import BAD_TEXT, decode_event, is_one_object, lies_inside
 from scaleprof.readers.decimals import ns_of_us
 from scaleprof.readers.fragments import UNREADABLE, Fragments
 from scaleprof.readers.order import inverse, is_sorted, moved
@@ -107,9 +108,14 @@ class Gathered:
         self.labels: dict[LaneKey, str] = {}
         self.notes: dict[int, CommNote] = {}
         self.lost = self.without_duration = self.negative = 0
+        self.lost_at: int | None = None
+        """The byte of the JSON text where the first lost event begins, where that is known."""
         self.file_rows: list[int] = []
         """How many rows each file has given."""
-        self._scanner = Scanner(Fragments(self._learn))
+        learn = weakref.WeakMethod(
+            self._learn
+        )  # a circle of references would keep the scan's buffers until some later collection
+        self._scanner = Scanner(Fragments(lambda piece: learn()(piece)))  # type: ignore[misc]
         self._fragment_names, self._fragment_lanes = _Grown(np.int32), _Grown(np.int32)
         self._wanted = np.zeros((3, 0), dtype=np.bool_)
         self._file: NDArray[np.int16] | None = None
@@ -122,8 +128,13 @@ class Gathered:
         """How many events there are."""
         return self._start.count
 
-    def cut(self, rows: int) -> None:
-        """Forget the events behind a row."""
+    def counts(self) -> tuple[int, int, int, int]:
+        """How many events there are, and what was odd about them: to come back to with `cut`."""
+        return self.rows, self.lost, self.without_duration, self.negative
+
+    def cut(self, counts: tuple[int, int, int, int]) -> None:
+        """Forget the events, and what was odd about them, since then."""
+        rows, self.lost, self.without_duration, self.negative = counts
         for column in (self._start, self._dur, self._name, self._lane, self._correlation):
             column.cut(rows)
         copied = int(np.searchsorted(self._copied_rows.values, rows))
@@ -197,8 +208,10 @@ class Gathered:
         for row in range(-self.rows % CHECKED_ROWS, len(rows.start_ns), CHECKED_ROWS):
             if is_odd[row]:
                 continue
-            event = decode_event(scanned.text_of(row), ONE)
-            if type(event) is not Complete:
+            event = decode_event(text := scanned.text_of(row), ONE)
+            if event is None and is_one_object(text):  # too broken to be compared with, as one event may be
+                continue
+            if type(event) is not Complete or lies_inside(text):
                 raise ScanDiffers
             (start_ns, dur_ns), bad = ns_of_us([event.ts, event.dur or b"0"])
             name = self.names[event.cat, event.name]
@@ -210,11 +223,17 @@ class Gathered:
 
     def _with_odd(self, rows: _Rows, scanned: Scanned) -> _Rows:
         """The rows with what their odd events say, without those that say nothing."""
-        decoded = [(row, decode_event(scanned.text_of(row), ONE)) for row in scanned.odd.tolist()]
+        texts = [(row, scanned.text_of(row)) for row in scanned.odd.tolist()]
+        if any(lies_inside(text) for _, text in texts):
+            raise ScanDiffers
+        decoded = [(row, decode_event(text, ONE)) for row, text in texts]
         found = [(row, event) for row, event in decoded if type(event) is Complete]
         self.lost += sum(1 for _, event in decoded if event is None)
         exact, good = self._counted([event for _, event in found])
         at = np.array([row for row, _ in found], dtype=np.int64)[good]
+        unread = np.setdiff1d([row for row, event in decoded if event is None or type(event) is Complete], at)
+        if self.lost_at is None and len(unread):
+            self.lost_at = scanned.place_of(int(unread[0]))
         columns = {}
         for column in ("start_ns", "dur_ns", "name", "lane", "correlation"):
             values = getattr(rows, column).astype(np.int64)
@@ -305,6 +324,9 @@ class Gathered:
             new.append((linked, place == Place.COPY, not linked and text.startswith(SPEAKS_OF_COMM)))
         if new:
             self._wanted = np.concatenate((self._wanted, np.array(new, dtype=np.bool_).T), axis=1)
+        if not self.names:  # no event of the first block could be read yet
+            nothing = np.zeros(len(name), dtype=np.bool_)
+            return nothing, nothing, nothing
         linked_names, copying_names, speaking_names = self._wanted
         return linked_names[name], copying_names[name], speaking_names[name]
 

@@ -7,7 +7,7 @@ before the damage, and reading goes on where it had stopped. What a file may inf
 import io
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,19 +16,18 @@ from scaleprof.errors import BrokenFile
 try:
     from isal import igzip, isal_zlib
 
-    _inflater: Any = isal_zlib.decompressobj
     _BAD_DATA: Any = (zlib.error, isal_zlib.error)
     _open_gzip: Any = igzip.open
 except ImportError:  # no wheel for this machine: the standard library reads the same, slower
     import gzip
 
-    _inflater, _BAD_DATA, _open_gzip = zlib.decompressobj, (zlib.error,), gzip.open
+    _BAD_DATA, _open_gzip = (zlib.error,), gzip.open
 
 GZIP_MAGIC = b"\x1f\x8b"
 MOST_INFLATED_GB = 64.0
 """What one file may inflate to, unless SCALEPROF_MOST_INFLATED_GB says otherwise."""
 LIMIT_VARIABLE = "SCALEPROF_MOST_INFLATED_GB"
-_COMPRESSED_BYTES = 1 << 17
+_CAREFUL_BYTES = 1 << 14
 _GZIP = 31  # what zlib calls a gzip header and trailer
 _PIECE_BYTES = 1 << 20
 _SUSPICIOUS = 300
@@ -109,26 +108,22 @@ def _opened(path: Path) -> tuple[_Stream, float | None]:
 
 def most_inflated(path: Path) -> float:
     """What a compressed file may inflate to, in bytes."""
-    stated = os.environ.get(LIMIT_VARIABLE, "")
     try:
-        most = float(stated or MOST_INFLATED_GB) * 1e9
+        stated = float(os.environ.get(LIMIT_VARIABLE, "")) * 1e9
     except ValueError:
-        most = MOST_INFLATED_GB * 1e9
-    if not stated:
-        most = min(most, max(path.stat().st_size * _SUSPICIOUS, _HARMLESS_BYTES))
-    return most
+        stated = 0.0
+    if stated > 0:  # else nothing is said, or nothing that could be meant
+        return stated
+    return min(MOST_INFLATED_GB * 1e9, max(path.stat().st_size * _SUSPICIOUS, _HARMLESS_BYTES))
 
 
 class _Careful:
-    """Inflates piece by piece, so that nothing before damage is lost."""
+    """Inflates piece by piece, so that nothing before damage is lost; what was read before is passed over."""
 
     def __init__(self, path: Path, *, skip: int = 0) -> None:
         self._pieces = _inflated(path)
+        self._skip = skip
         self._rest = b""
-        while skip:
-            piece = next(self._pieces, b"")
-            self._rest = piece[skip:]
-            skip -= min(skip, len(piece)) if piece else skip
 
     def readinto(self, buffer: memoryview, /) -> int:
         """Fill the buffer; CutShort at damage."""
@@ -136,7 +131,8 @@ class _Careful:
             piece = next(self._pieces, None)
             if piece is None:
                 return 0
-            self._rest = piece
+            self._rest = piece[self._skip :]
+            self._skip -= min(self._skip, len(piece))
         got = min(len(buffer), len(self._rest))
         buffer[:got] = self._rest[:got]
         self._rest = self._rest[got:]
@@ -144,25 +140,36 @@ class _Careful:
 
     def close(self) -> None:
         """Give the file back."""
-        self._pieces.close()  # type: ignore[attr-defined]
+        self._pieces.close()
 
 
-def _inflated(path: Path) -> Iterator[bytes]:
-    try:
-        with path.open("rb") as file:
-            inflate, data = _inflater(_GZIP), file.read(_COMPRESSED_BYTES)
-            while data:
-                if piece := inflate.decompress(data, _PIECE_BYTES):
-                    yield piece
-                data = inflate.unconsumed_tail or inflate.unused_data
-                if inflate.eof:
-                    data = data or file.read(_COMPRESSED_BYTES)
-                    inflate = _inflater(_GZIP) if data.startswith(GZIP_MAGIC) else inflate
-                    if inflate.eof:  # padding after the last member
-                        return
-                data = data or file.read(_COMPRESSED_BYTES)
-            yield inflate.flush()
-            if not inflate.eof:
+def _inflated(path: Path) -> Generator[bytes, None, None]:
+    """The text of all members. With the standard library: its inflater can be copied, to go over the last bytes before damage one by one."""
+    with path.open("rb") as file:
+        inflate, data = zlib.decompressobj(_GZIP), b""
+        while True:
+            if inflate.eof:
+                data += file.read(len(GZIP_MAGIC) - len(data)) if len(data) < len(GZIP_MAGIC) else b""
+                if not data.startswith(GZIP_MAGIC):  # padding after the last member
+                    return
+                inflate = zlib.decompressobj(_GZIP)
+            data = data or file.read(_CAREFUL_BYTES)
+            if not data:
                 raise CutShort("the compressed data ends before its end mark")
-    except _BAD_DATA as error:
-        raise CutShort(f"the compressed data is damaged ({error})") from error
+            before = inflate.copy()
+            try:
+                piece = inflate.decompress(data, _PIECE_BYTES)
+            except zlib.error as error:
+                yield from _one_by_one(before, data)
+                raise CutShort(f"the compressed data is damaged ({error})") from error
+            yield piece
+            data = inflate.unconsumed_tail or inflate.unused_data
+
+
+def _one_by_one(inflate: Any, data: bytes) -> Iterator[bytes]:
+    """What the bytes before the damage hold."""
+    try:
+        for place in range(len(data)):
+            yield inflate.decompress(data[place : place + 1])
+    except zlib.error:
+        return

@@ -10,11 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from scaleprof.errors import BrokenFile
 from scaleprof.readers.base import Columns
+from scaleprof.readers.broken import mended
 from scaleprof.readers.gather import Gathered, ScanDiffers
 from scaleprof.readers.schema import MANY, ONE, whole
-from scaleprof.readers.text import pieces
+from scaleprof.readers.text import MOST_METADATA_BYTES, pieces
+
+_ANYTHING = msgspec.json.Decoder()
 
 
 def read_columns(paths: Sequence[Path]) -> Columns:
@@ -32,11 +37,11 @@ def _read(paths: Sequence[Path], *, sort: bool) -> Columns:
     broken: dict[int, BrokenFile] = {}
     cut_off: set[int] = set()
     for number, path in enumerate(paths):
-        rows = gathered.rows
+        rows, counts = gathered.rows, gathered.counts()
         try:
             found, is_cut_off = _read_file(path, gathered, caveats)
         except BrokenFile as error:
-            gathered.cut(rows)
+            gathered.cut(counts)
             gathered.file_rows.append(0)
             broken[number] = error
             continue
@@ -73,18 +78,17 @@ def no_columns() -> Columns:
 
 def _read_file(path: Path, gathered: Gathered, caveats: list[str]) -> tuple[dict[str, Any], bool]:
     """Adds one file's events to the columns; its metadata, and whether it is cut off."""
-    rows, lost = gathered.rows, gathered.lost
+    counts = gathered.counts()
     try:
         return _gather(path, gathered, caveats, scan=True)
     except ScanDiffers:
-        gathered.cut(rows)
-        gathered.lost = lost
+        gathered.cut(counts)
         caveats.append(f"{path.name} is laid out as no trace was before: it was read slowly, event by event")
         return _gather(path, gathered, caveats, scan=False)
 
 
 def _gather(path: Path, gathered: Gathered, caveats: list[str], *, scan: bool) -> tuple[dict[str, Any], bool]:
-    before, lost_before, lost_at = gathered.rows, gathered.lost, None
+    before, lost_before, gathered.lost_at = gathered.rows, gathered.lost, None
     metadata, cut_off_at = dict[str, Any](), None
     for piece in pieces(path, MANY, ONE, gathered.scan if scan else None):
         if piece.scanned is not None:
@@ -92,11 +96,13 @@ def _gather(path: Path, gathered: Gathered, caveats: list[str], *, scan: bool) -
         else:
             gathered.add_decoded(piece.events)
         gathered.lost += piece.lost
-        lost_at = piece.lost_at if lost_at is None else lost_at
+        gathered.lost_at = piece.lost_at if gathered.lost_at is None else gathered.lost_at
         for text in piece.metadata:
             metadata.update(_object(text, path, caveats))
         cut_off_at = piece.cut_off_at
     count, lost = gathered.rows - before, gathered.lost - lost_before
+    if piece.damage:
+        caveats.append(f"{path.name}: {piece.damage}: what it says may be wrong from there on")
     if cut_off_at is not None:
         if not count:
             raise BrokenFile(path, f"is cut off at byte {cut_off_at:,}, before any complete event")
@@ -104,7 +110,7 @@ def _gather(path: Path, gathered: Gathered, caveats: list[str], *, scan: bool) -
             f"{path.name} is cut off after {count:,} events, at byte {cut_off_at:,}: what came later is missing"
         )
     if lost:
-        where = f", the first at byte {lost_at:,}" if lost_at is not None else ""
+        where = f", the first at byte {gathered.lost_at:,}" if gathered.lost_at is not None else ""
         caveats.append(f"{path.name}: events lost: {lost:,} of {count + lost:,}{where}: they could not be decoded")
     if not gathered.move(before, whole(metadata.get("baseTimeNanoseconds"), absent=0)):
         raise BrokenFile(path, "holds times that lie more than a century ahead")
@@ -113,8 +119,10 @@ def _gather(path: Path, gathered: Gathered, caveats: list[str], *, scan: bool) -
 
 def _object(text: bytes, path: Path, caveats: list[str]) -> dict[str, Any]:
     try:
-        content = json.loads(text)
+        content = json.loads(text) if len(text) <= MOST_METADATA_BYTES else None
     except (ValueError, RecursionError):
+        content = mended(text, _ANYTHING)
+    if content is None:
         caveats.append(f"{path.name}: what stands beside its events (rank, process groups, base time) is not readable")
         return {}
     return content if isinstance(content, dict) else {}

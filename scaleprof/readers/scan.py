@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from scaleprof.intervals import Ints
 from scaleprof.readers.fragments import UNREADABLE, Fragments
 from scaleprof.readers.keys import Found, KeyFinder
+from scaleprof.readers.structure import depth_of
 from scaleprof.readers.swar import Buffer, Flags, Places, thousandths, whole_numbers
 from scaleprof.trace import UNKNOWN
 
 PH, TS, DUR, CORRELATION, BYTES, COLLECTIVE = range(1, 7)
 _WANTED = {"ph": PH, "ts": TS, "dur": DUR, "correlation": CORRELATION, "bytes": BYTES, "Collective name": COLLECTIVE}
-_BLANK, _OPEN, _COMMA, _QUOTE, _COMPLETE, _META = (ord(sign) for sign in ' {,"XM')
+_BLANK, _OPEN, _CLOSE, _COMMA, _QUOTE, _COMPLETE, _META = (ord(sign) for sign in ' {},"XM')
+_TAB = 9
 _MOST_ODD = 1 / 50
 """Above this share of a block the decoder is faster than one event after the other."""
 _MOST_META = 1 / 10
@@ -35,6 +37,8 @@ class Block:
     buffer: Buffer
     start: int
     end: int
+    at: int = 0
+    """The byte of the file's text where it begins."""
 
     def text(self) -> bytes:
         """The events as text."""
@@ -64,6 +68,10 @@ class Scanned:
     next_opens: Places
     """Where what follows each row's event begins, at the latest."""
 
+    def place_of(self, row: int) -> int:
+        """The byte of the file's text where a row's event begins."""
+        return self.block.at + int(self.opens[row]) - self.block.start
+
     def text_of(self, row: int) -> bytes:
         """The text of a row's event, and perhaps a little of what follows."""
         return self.block.buffer.letters[int(self.opens[row]) : int(self.next_opens[row])].tobytes()
@@ -80,21 +88,25 @@ class Scanner:
         """The block's columns; None where its layout is another one, and the decoder should have it."""
         found = self._keys.find(block.buffer, block.start, block.end)
         letters = block.buffer.letters
+        if letters[block.start : block.end].min() < _TAB:  # the zeros of a hole in the file hide whole events
+            return None
         phases = np.flatnonzero(found.ids == PH)
         if not len(phases):
             return None
         colons = found.colons.take(phases)
         gap = 2 if letters[colons[0] + 1] == _BLANK else 1  # from a colon to its value
-        if letters[colons[0] + gap] != _QUOTE:
-            return None
         phase = letters.take(colons + (gap + 1))
+        if (letters.take(colons + gap) != _QUOTE).any():  # several layouts in one block, or `ph` is something else, too
+            return None
         complete = np.flatnonzero(phase == _COMPLETE)
         meta = colons[phase == _META]
         if len(meta) > _MOST_META * len(phases) + 64:
             return None
         metas = [text for colon in meta.tolist() if (text := _naming_a_thread(block, colon))]
-        opens, next_opens, framed = _frames(block, colons, complete)
-        scanned = self._rows(block, found, phases, complete, gap, framed)
+        opens, next_opens = _frames(block, colons, complete)
+        if not _stand_alone(block, opens) or not _ends_whole(block, opens):
+            return None
+        scanned = self._rows(block, found, phases, complete, gap)
         if scanned is None:
             return None
         start_ns, dur_ns, fragment, correlation, copied, noted, bad = scanned
@@ -104,17 +116,24 @@ class Scanner:
         return Scanned(start_ns, dur_ns, fragment, correlation, copied, noted, odd, metas, block, opens, next_opens)
 
     def _rows(
-        self, block: Block, found: Found, phases: Ints, complete: Ints, gap: int, framed: Flags
+        self, block: Block, found: Found, phases: Ints, complete: Ints, gap: int
     ) -> tuple[Ints, Ints, NDArray[np.int32], Ints, tuple[Ints, Ints], Ints, Flags] | None:
         buffer, count = block.buffer, len(complete)
         first = phases.take(complete)
         if not count:
             nothing = np.zeros(0, dtype=np.int64)
-            return nothing, nothing, nothing.astype(np.int32), nothing, (nothing, nothing), nothing, framed
+            return (
+                nothing,
+                nothing,
+                nothing.astype(np.int32),
+                nothing,
+                (nothing, nothing),
+                nothing,
+                nothing.astype(np.bool_),
+            )
         last = len(found.ids) - 1
         second, third = np.minimum(first + 1, last), np.minimum(first + 2, last)
-        bad = ~framed
-        bad |= (found.ids.take(second) != TS) | (found.ids.take(third) != DUR)
+        bad = (found.ids.take(second) != TS) | (found.ids.take(third) != DUR)
         ts = found.colons.take(second)
         start_ns, good = thousandths(buffer, ts + gap)
         bad |= ~good
@@ -132,6 +151,10 @@ class Scanner:
         fragment = self._fragments.numbers(buffer, starts, ends)
         bad |= fragment == UNREADABLE
         row_of_key = _row_of_key(phases, complete, len(found.ids))
+        is_ts = found.ids == TS
+        direct = np.count_nonzero(is_ts.take(np.minimum(phases + 1, last)))
+        if np.count_nonzero(is_ts) > direct and np.count_nonzero(row_of_key[is_ts] >= 0) > count:
+            return None  # some are of arguments, or of events without `ph`
         correlation = np.full(count, UNKNOWN, dtype=np.int64)
         rows, values = self._numbers(buffer, found, CORRELATION, row_of_key, gap, bad)
         correlation[rows] = values
@@ -153,22 +176,54 @@ class Scanner:
         return rows, values
 
 
-def _frames(block: Block, colons: Places, complete: Ints) -> tuple[Places, Places, Flags]:
-    """Where each complete event begins, where the one after it does, and whether it begins as the first one of the block."""
-    letters = block.buffer.letters
-    before = _before_key(block, int(colons[complete[0]]) if len(complete) else int(colons[0]), 2)
-    opens = colons - before
-    framed = letters.take(opens.take(complete)) == _OPEN
+def _frames(block: Block, colons: Places, complete: Ints) -> tuple[Places, Places]:
+    """Where each complete event begins, if it begins as the first one of the block does, and where the event after it does."""
+    opens = colons - _before_key(block, int(colons[complete[0]]) if len(complete) else int(colons[0]), 2)
     next_opens = np.append(opens[1:], block.end)
-    return opens.take(complete), next_opens.take(complete), framed
+    return opens.take(complete), next_opens.take(complete)
+
+
+def _stand_alone(block: Block, opens: Places) -> bool:
+    """Whether each event begins with its `ph` and another one ends before it: what does not may be an argument of another event."""
+    letters = block.buffer.letters
+    if (letters.take(opens) != _OPEN).any():
+        return False
+    behind = opens[1:]  # the first one begins where the block does
+    if not len(behind):
+        return True
+    back = int(behind[0]) - _closer_before(block, int(behind[0]))
+    alone = letters.take(behind - back) == _CLOSE  # in one layout it is equally far away
+    others = behind[~alone]
+    return len(others) <= _MOST_ODD * len(opens) + 4 and all(
+        letters[_closer_before(block, int(place))] == _CLOSE for place in others
+    )
+
+
+def _ends_whole(block: Block, opens: Places) -> bool:
+    """Whether the last event is whole: the block may have been cut within it, in front of an argument that begins as events do."""
+    start = int(opens[-1]) if len(opens) else block.start
+    text = block.buffer.letters[start : block.end].tobytes()
+    as_many = text.count(b"{") == text.count(b"}") and text.count(b"[") == text.count(b"]")
+    return as_many or depth_of(text) == 0  # strings may hold brackets, too
+
+
+def _closer_before(block: Block, place: int) -> int:
+    """Where the event before the comma before a place ends, if that is what stands there."""
+    comma = _back_over_blanks(block, place - 1)
+    is_comma = block.buffer.letters[comma] == _COMMA
+    return _back_over_blanks(block, comma - 1) if is_comma else comma
+
+
+def _back_over_blanks(block: Block, place: int) -> int:
+    """The nearest place, going back, where no blank stands."""
+    while place > block.start and block.buffer.letters[place] in b" \n\r\t":
+        place -= 1
+    return place
 
 
 def _before_key(block: Block, colon: int, letters_of_key: int) -> int:
     """How far before a key's colon the sign stands that its blanks follow: what one event of a block has, all have."""
-    at = colon - letters_of_key - 3
-    while at > block.start and block.buffer.letters[at] in b" \n\r\t":
-        at -= 1
-    return colon - at
+    return colon - _back_over_blanks(block, colon - letters_of_key - 3)
 
 
 def _row_of_key(phases: Ints, complete: Ints, keys: int) -> Ints:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from scaleprof.readers.base import CommNote
+from scaleprof.readers.broken import BAD_TEXT
 from scaleprof.trace import UNKNOWN
 
 Number = int | float | str | None
@@ -55,12 +56,12 @@ class Complete(msgspec.Struct, tag_field="ph", tag="X", gc=False):
 
 
 class Fragment(msgspec.Struct, gc=False):
-    """What stands before the times of an event: the part that many events share."""
+    """What stands before the times of an event: the part that many events share. All of it must stand there."""
 
     name: str
-    cat: str = ""
-    pid: Number = None
-    tid: Number = None
+    cat: str
+    pid: Number
+    tid: Number
 
 
 class Meta(msgspec.Struct, tag_field="ph", tag="M", gc=False):
@@ -85,6 +86,7 @@ MANY = msgspec.json.Decoder(list[_EVENT])
 FRAGMENT = msgspec.json.Decoder(Fragment)
 _LISTS = ("TensorList", "GenericList")
 _NO_TENSOR = ("Scalar", "ScalarList")
+_DEEPEST_LIST = 8  # lists of lists of tensors are met; hostile files nest without end
 SPEAKS_OF_COMM = ("c10d::", "gloo:", "record_param_comms")
 
 
@@ -130,12 +132,12 @@ def _rank(value: Any) -> int:
     return rank if rank < 2**31 else UNKNOWN
 
 
-def _elements(shape: Any, kind: Any) -> int:
+def _elements(shape: Any, kind: Any, depth: int = 0) -> int:
     """The elements of one input: a tensor's shape, or a list of them. A tensor with no dimensions holds one element."""
-    if not isinstance(shape, list) or kind in _NO_TENSOR or (kind == "" and not shape):
+    if depth > _DEEPEST_LIST or not isinstance(shape, list) or kind in _NO_TENSOR or (kind == "" and not shape):
         return 0
     if kind in _LISTS or any(isinstance(part, list) for part in shape):
-        return sum(_elements(part, "tensor") for part in shape)
+        return sum(_elements(part, "tensor", depth + 1) for part in shape)
     product = 1
     for length in shape:
         product *= whole(length, absent=0)
@@ -155,7 +157,7 @@ def text_of(raw: msgspec.Raw) -> str:
 def _value(raw: msgspec.Raw | bytes) -> Any:
     try:
         return msgspec.json.decode(raw) if raw else None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except BAD_TEXT:
         return None
 
 

@@ -3,6 +3,8 @@
 A block is cut in front of an event that begins with its `ph`: in valid JSON the text `{"ph"` with its quotes stands in no string. Where events
 begin otherwise, a block is cut at a likely boundary (`}` , `{`) and the decoder is the judge: text from the start of one event that parses as whole
 events ends between two events. Where that fails (the end of the array, nested lists, broken text) the boundaries are looked for exactly.
+
+What is held at once is bounded: text that goes on without an event is left there, as is a file in which most events cannot be decoded.
 """
 
 import re
@@ -12,21 +14,28 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from scaleprof.errors import BrokenFile
-from scaleprof.readers.broken import BAD_TEXT, Events, decode_each
+from scaleprof.readers.broken import BAD_TEXT, MOST_LOST, Events, decode_each
 from scaleprof.readers.inflate import GZIP_MAGIC, Text
 from scaleprof.readers.scan import Block, Scanned
-from scaleprof.readers.structure import depth_of, element_ends
+from scaleprof.readers.structure import Brackets, elements_of
 from scaleprof.readers.swar import MARGIN, Buffer
 
 BLOCK_BYTES = 1 << 22
-LARGEST_GAP_BYTES = 1 << 28  # more text than this without an event in it is no trace
+LARGEST_GAP_BYTES = 1 << 26
+"""More text than this without an event in it is no trace."""
+MOST_METADATA_BYTES = 1 << 24
+"""Of more text behind the events, the rest is left unread."""
+LARGEST_FILE_BYTES = 1 << 28
+"""What is read of a small file at once."""
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _EVENTS_KEY = re.compile(rb'"traceEvents"\s*:\s*\[')
-_BACK = 64  # how far before a `{` its comma and `}` may stand, for the guess
+_BACK = 256  # how far before a `{` its comma and `}` may stand, for the guess
 _TRIES = 16
+_KEY_TRIES = 100  # further down in a head that says `traceEvents` more often, nobody means it
 _PH_TRIES = 64
 _SEARCHED_BYTES = 1 << 14
 _PH = b'"ph"'
+_OPENS_ANOTHER = re.compile(rb"\}\s*,\s*\{\s*\Z")
 
 
 class Decode(Protocol):
@@ -51,6 +60,8 @@ class Piece:
     """The other keys of the top-level object, as JSON objects; only on the last piece."""
     cut_off_at: int | None = None
     """The byte of the JSON text after which the file ends too early; only on the last piece."""
+    damage: str = ""
+    """What is wrong with the compressed data, if something is; only on the last piece."""
 
 
 def pieces(
@@ -61,8 +72,14 @@ def pieces(
     A scanned piece is valid until the next one is asked for: its buffer is filled anew.
     """
     window = _Window(path)
+    read = lost = 0
     try:
-        yield from _pieces(path, window, many, one, scan)
+        for piece in _pieces(path, window, many, one, scan):
+            read += len(piece.events) if piece.scanned is None else len(piece.scanned.start_ns)
+            lost += piece.lost
+            yield piece
+            if lost > max(MOST_LOST, read):
+                raise BrokenFile(path, f"holds {lost:,} events that cannot be decoded, beside {read:,} that can")
     finally:
         window.close()
 
@@ -75,60 +92,69 @@ def _pieces(
     scan: Callable[[Block], Scanned | None] | None,
 ) -> Iterator[Piece]:
     head = _find_events(path, window)
-    exactly = False
+    start, exactly = window.done, False
     while True:
-        closed = None
+        closed, looked = None, False
         cut = window.sure_cut() if scan is not None else 0
-        if scan is not None and cut:
-            yield _scanned_or_decoded(window, cut, scan, many, one)
+        found = _scanned_or_decoded(window, cut, scan, many, one) if scan is not None and cut else None
+        if found is not None:
+            piece, cut = found
+            yield piece
         else:
             text = window.text()
             cut = 0 if exactly else _likely_cut(text)
             events = _decoded(many, text[:cut]) if cut else None
             if events is None:
-                exactly = True
-                found = _exactly(text, many, one, at_end=window.ended)
-                events, cut, closed = found.events, found.end, found.closed
-                yield Piece(events, lost=found.lost, lost_at=_moved(found.lost_at, window.done))
+                looked = True
+                each = _exactly(text, many, one, at_end=window.ended or len(text) >= LARGEST_GAP_BYTES)
+                events, cut, closed = each.events, each.end, each.closed
+                yield Piece(events, lost=each.lost, lost_at=_moved(each.lost_at, window.done))
             else:
                 yield Piece(events)
         if closed is not None:
             rest = text[closed + 1 :] + window.rest()
-            yield Piece([], metadata=(_closed_object(head), _opened_object(rest)))
+            yield Piece([], metadata=(_closed_object(head), _opened_object(head, rest)), damage=window.damage)
             return
         window.take(cut)
-        if len(window) > LARGEST_GAP_BYTES:
-            raise BrokenFile(path, f"has no complete event in the {len(window) >> 20} MB after byte {window.done:,}")
-        more = window.fill()
-        if not more and exactly:
-            yield Piece([], metadata=(_closed_object(head),), cut_off_at=window.done)
+        endless = len(window) >= LARGEST_GAP_BYTES and not cut
+        if endless and window.done == start:
+            raise BrokenFile(path, f"has no complete event in the {len(window):,} bytes after byte {window.done:,}")
+        more = not endless and window.fill()
+        if not more and looked:
+            yield Piece([], metadata=(_closed_object(head),), cut_off_at=window.done, damage=window.damage)
             return
         exactly = not more
 
 
 def _scanned_or_decoded(
     window: "_Window", cut: int, scan: Callable[[Block], Scanned | None], many: Decode, one: Decode
-) -> Piece:
-    """The events before a sure cut, in the fastest way that can read them."""
+) -> tuple[Piece, int] | None:
+    """The events before a sure cut, in the fastest way that can read them, and where the last of them ends; None where there is none."""
     block = window.block(cut)
     scanned = scan(block)
     if scanned is not None:
-        return Piece([], scanned)
+        return Piece([], scanned), cut
     text = block.text()
     events = _decoded(many, text)
     if events is not None:
-        return Piece(events)
-    found = decode_each(text + b",{", one, at_end=True)
-    return Piece(found.events, lost=found.lost, lost_at=_moved(found.lost_at, window.done))
+        return Piece(events), cut
+    found = decode_each(
+        text + b",{", one, at_end=False
+    )  # the cut may lie within an event that has others in its arguments
+    return (
+        (Piece(found.events, lost=found.lost, lost_at=_moved(found.lost_at, window.done)), found.end)
+        if found.end
+        else None
+    )
 
 
 def _exactly(text: bytes, many: Decode, one: Decode, *, at_end: bool) -> Events:
     """The whole events of a text, and where the array of events closes."""
-    ends, closed = element_ends(text)
-    if ends or closed is not None:
-        events = _decoded(many, text[: ends[-1]]) if ends else []
+    elements = elements_of(text)
+    if elements.last_end is not None or elements.closed is not None:
+        events = _decoded(many, text[: elements.last_end]) if elements.last_end else []
         if events is not None:
-            return Events(events, ends[-1] if ends else 0, closed)
+            return Events(events, elements.last_end or 0, elements.closed)
     return decode_each(text, one, at_end=at_end)
 
 
@@ -166,7 +192,7 @@ def whole_text(path: Path) -> tuple[bytes, str]:
     try:
         parts = []
         size = 0
-        while size < LARGEST_GAP_BYTES and (part := _read(text, BLOCK_BYTES)):
+        while size < LARGEST_FILE_BYTES and (part := _read(text, BLOCK_BYTES)):
             parts.append(part)
             size += len(part)
         return b"".join(parts), text.damage
@@ -202,9 +228,9 @@ class _Window:
     def fill(self) -> bool:
         """Read on, at least as much as there is already; whether anything came."""
         letters, held = self._buffer.letters, len(self)
-        wanted = max(BLOCK_BYTES, held)
+        wanted = max(BLOCK_BYTES, min(held, LARGEST_GAP_BYTES - held))
         if held + wanted + 2 * MARGIN > len(letters):
-            larger = Buffer.of_size(2 * (held + wanted))
+            larger = Buffer.of_size(held + wanted)
             larger.letters[MARGIN : MARGIN + held] = letters[self._start : self._end]
             self._buffer = larger
         elif self._start > MARGIN:
@@ -223,11 +249,11 @@ class _Window:
 
     def rest(self) -> bytes:
         """The text after the window, to a bound."""
-        return _read(self._text, LARGEST_GAP_BYTES) if not self.ended else b""
+        return _read(self._text, MOST_METADATA_BYTES) if not self.ended else b""
 
     def block(self, size: int) -> Block:
         """The first so many bytes of the window."""
-        return Block(self._buffer, self._start, self._start + size)
+        return Block(self._buffer, self._start, self._start + size, self.done)
 
     def take(self, size: int) -> None:
         """Leave the first so many bytes behind."""
@@ -246,12 +272,10 @@ class _Window:
                 place = tail.rfind(_PH, 0, place)
                 if place < 0:
                     break
-                before = tail[:place].rstrip()
-                if not before.endswith(b"{"):
-                    continue
-                before = before[:-1].rstrip()
-                if before.endswith(b",") and (before := before[:-1].rstrip()).endswith(b"}"):
-                    return start - self._start + len(before)
+                before = tail[max(0, place - _BACK) : place]
+                closes = before.rstrip()[:-1].rstrip()[:-1].rstrip() if _OPENS_ANOTHER.search(before) else b""
+                if closes:
+                    return start - self._start + max(0, place - _BACK) + len(closes)
             if start == self._start:
                 return 0
             size *= 8
@@ -277,16 +301,22 @@ def _find_events(path: Path, window: _Window) -> bytes:
         return text[:start]
     if first != b"{":
         raise BrokenFile(path, f"is not JSON: it starts with {text[:20]!r}")
-    searched = 0
+    searched = followed = tries = 0
+    brackets = Brackets()
     while True:
         for found in _EVENTS_KEY.finditer(text, searched):
-            if depth_of(text[: found.start()]) == 1:
+            brackets.feed(text[followed : found.start()])
+            followed = found.start()
+            if brackets.depth == 1 and not brackets.in_string:
                 window.take(found.end())
                 return text[: found.end()]
-        if len(text) > LARGEST_GAP_BYTES or not window.fill():
+            tries += 1
+            if tries == _KEY_TRIES:
+                break
+        if tries == _KEY_TRIES or len(text) >= LARGEST_GAP_BYTES or not window.fill():
             reason = window.damage or "it is no trace, or it was cut off before its events"
             raise BrokenFile(path, f"holds no list of traceEvents: {reason}")
-        searched = max(0, len(text) - _BACK)
+        searched = max(followed + 1, len(text) - _BACK)
         text = window.text()
 
 
@@ -319,7 +349,6 @@ def _closed_object(head: bytes) -> bytes:
     return head[: places[-1]].rstrip().rstrip(b",") + b"}" if places else b"{}"
 
 
-def _opened_object(rest: bytes) -> bytes:
-    """`, "a": 1}` as `{"a": 1}`"""
-    rest = rest.strip().removeprefix(b",")
-    return b"{" + rest if rest.rstrip(b"\0 ").endswith(b"}") else b"{}"
+def _opened_object(head: bytes, rest: bytes) -> bytes:
+    """`, "a": 1}` as `{"a": 1}`; behind a bare array, nothing."""
+    return b"{" + rest.strip(b"\0 \n\r\t").removeprefix(b",") if head.lstrip().startswith(b"{") else b"{}"

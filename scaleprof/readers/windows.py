@@ -16,7 +16,7 @@ from scaleprof.readers.assemble import Draft
 from scaleprof.readers.rules import Place, place_of
 from scaleprof.trace import UNKNOWN, Events, Ids, Kind, Steps
 
-_STEP = re.compile(r"^ProfilerStep#(\d+)")
+_STEP = re.compile(r"^ProfilerStep#([0-9]{1,15})(?![0-9])")
 _FEWEST_KERNELS = 2
 _CHUNK = 1 << 18
 _BUSY = (Kind.COMPUTE, Kind.COLLECTIVE, Kind.P2P, Kind.COPY)

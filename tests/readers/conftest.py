@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def foreign_traces() -> Path:
-    """The folder of foreign traces: `$SCALEPROF_TRACES`, or `shared/traces` beside the project."""
+    """The folder of foreign traces: `$SCALEPROF_TRACES`, else one beside the project."""
     stated = os.environ.get("SCALEPROF_TRACES")
     folder = Path(stated) if stated else Path(__file__).parents[3] / "shared" / "traces"
     if not (folder / "kineto").is_dir():

@@ -67,3 +67,9 @@ def test_any_column_agrees_with_decimal(numbers: list[tuple[int, str | None]]) -
 @given(st.integers(0, 2**61 // 1000), st.integers(0, 999))
 def test_nineteen_digits_survive(us: int, thousandths: int) -> None:
     assert ns(f"{us}.{thousandths:03}") == [us * 1000 + thousandths]
+
+
+def test_more_digits_than_any_number_has_are_no_time() -> None:
+    values, bad = ns_of_us([b"1" * 2_000_000, b"1e999999999", b"1e-999999999", b"5"])
+    assert values.tolist() == [0, 0, 0, 5_000]
+    assert bad.tolist() == [True, True, False, False]

@@ -131,3 +131,11 @@ def test_a_computed_trace_says_so(tmp_path: Path) -> None:
     mark = {"ph": "M", "name": "scaleprof_synthetic", "args": {}}
     bare = facts_of(write_bytes(tmp_path / "bare.json", json.dumps([mark, *EVENTS]).encode()))
     assert bare is not None and bare.synthetic
+
+
+def test_numbers_that_no_machine_has_are_not_believed(tmp_path: Path) -> None:
+    text = json.dumps({"schemaVersion": 1, "traceEvents": [complete("a", "cpu_op", 1, 1, pid="PID")]})
+    facts = facts_of(write_bytes(tmp_path / "t.json", text.replace('"PID"', "9" * 5000).encode()))
+    assert facts is not None
+    assert facts.pid is None
+    assert rank_in_name(Path("rank-" + "9" * 30 + ".json")) is None

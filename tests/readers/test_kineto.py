@@ -53,7 +53,7 @@ def test_an_event_without_a_time_is_lost_and_counted(tmp_path: Path) -> None:
     columns = read_columns([write_trace(tmp_path / "t.json", events)])
     assert columns.start_ns.tolist() == [1_000, 3_000]
     assert columns.extra == {"events_lost": 1}
-    assert columns.caveats == ("t.json: events lost: 1 of 3: they could not be decoded",)
+    assert columns.caveats == ("t.json: events lost: 1 of 3, the first at byte 103: they could not be decoded",)
 
 
 def test_host_and_device_with_the_same_numbers_are_different_lanes(tmp_path: Path) -> None:
@@ -91,6 +91,22 @@ def test_a_cut_off_file_keeps_what_it_has_and_says_so(tmp_path: Path) -> None:
     assert len(columns.start_ns) == 40
     assert columns.cut_off == {0}
     assert "rank0.json is cut off after 40 events, at byte" in columns.caveats[0]
+
+
+def test_metadata_is_mended_or_said_to_be_missing(tmp_path: Path) -> None:
+    event = json.dumps(complete("a", "cpu_op", 1, 1))
+    mended = write_bytes(
+        tmp_path / "a.json", f'{{"x": nan, "traceEvents": [{event}], "y": "C:\\dir", "z": 1}}'.encode()
+    )
+    columns = read_columns([mended])
+    assert columns.metadata == {"x": None, "y": "C:\\dir", "z": 1}
+    assert not columns.caveats
+    cut_off = write_bytes(tmp_path / "b.json", f'{{"x": 1, "traceEvents": [{event}], "baseTimeNano'.encode())
+    columns = read_columns([cut_off])
+    assert columns.metadata == {"x": 1}
+    assert columns.caveats == (
+        "b.json: what stands beside its events (rank, process groups, base time) is not readable",
+    )
 
 
 def test_a_file_cut_off_before_its_first_event_is_broken(tmp_path: Path) -> None:

@@ -74,3 +74,12 @@ def test_a_thread_has_a_name() -> None:
 )
 def test_what_stands_where_a_number_should(value: Any, expected: int) -> None:
     assert whole(value) == expected
+
+
+@pytest.mark.parametrize("depth", [20, 300, 600, 900])
+def test_shapes_that_nest_without_end_are_no_tensors(depth: int) -> None:
+    event = gloo("all_reduce", 1, 1, 8)
+    event["args"]["Input Dims"] = "deep"
+    text = msgspec.json.encode(event).replace(b'"deep"', b"[" * depth + b"]" * depth)
+    decoded = ONE.decode(text)
+    assert note_of(decoded.name, decoded.args).in_elements == 0

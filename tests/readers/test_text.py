@@ -39,7 +39,7 @@ def read(path: Path) -> tuple[list[Any], dict[str, Any], int, int | None]:
 def block_bytes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """Blocks larger than the file, smaller, and smaller than one event."""
     monkeypatch.setattr(text_module, "BLOCK_BYTES", request.param)
-    monkeypatch.setattr(inflate, "_COMPRESSED_BYTES", max(request.param // 4, 16))
+    monkeypatch.setattr(inflate, "_CAREFUL_BYTES", max(request.param // 4, 16))
     return int(request.param)
 
 
@@ -186,3 +186,38 @@ def test_any_json_survives_any_cutting(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text_module, "BLOCK_BYTES", block)
         assert read(path) == (events, {"h": "[{", "t": {"u": ["]"]}}, 0, None)
+
+
+def test_what_follows_behind_an_endless_gap_is_missing_not_what_came_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_module, "LARGEST_GAP_BYTES", 10_000)
+    monkeypatch.setattr(text_module, "BLOCK_BYTES", 1_000)
+    text = LAYOUTS["compact"].encode()
+    cut = text.index(b',{"ph":"X","name":"a30"')
+    events, _, lost, cut_off = read(write_bytes(tmp_path / "t.json", text[:cut] + bytes(50_000) + text[cut:]))
+    assert (events, lost, cut_off) == (EVENTS[:30], 0, cut)
+
+
+def test_a_text_of_nothing_but_bad_events_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_module, "MOST_LOST", 100)
+    path = write_bytes(tmp_path / "t.json", b'{"traceEvents": [' + b'{"ph"},' * 500 + b"]}")
+    with pytest.raises(BrokenFile, match="holds 500 events that cannot be decoded, beside 0 that can"):
+        read(path)
+
+
+def test_a_cut_within_an_event_that_has_others_in_its_arguments_is_no_cut(tmp_path: Path, block_bytes: int) -> None:
+    inner = {"ph": "X", "name": "inner"}
+    events = [{"ph": "X", "name": f"a{number}", "args": {"list": [{}, inner, inner]}} for number in range(50)]
+    path = write_bytes(tmp_path / "t.json", json.dumps({"traceEvents": events}).encode())
+    found: list[Any] = []
+    for piece in pieces(path, DECODER, ONE, lambda block: None):
+        found += piece.events
+        assert piece.lost == 0
+    assert found == events
+
+
+def test_metadata_that_breaks_off_is_handed_on_as_it_is(tmp_path: Path) -> None:
+    path = write_bytes(tmp_path / "t.json", b'{"a": 1, "traceEvents": [], "b": {"c"')
+    (metadata,) = [piece.metadata for piece in pieces(path, DECODER, ONE) if piece.metadata]
+    assert metadata == (b'{"a": 1}', b'{ "b": {"c"')

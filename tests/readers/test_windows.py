@@ -131,3 +131,10 @@ def test_windows_tile_exactly(tmp_path: Path, steps: int) -> None:
     trace = read(tmp_path, tiled(steps=steps))
     assert (trace.steps.start_ns[1:] == trace.steps.end_ns[:-1]).all()
     assert int((trace.steps.end_ns - trace.steps.start_ns).sum()) == (steps - 1) * 100_000
+
+
+@pytest.mark.parametrize("digits", [16, 30, 5000])
+def test_a_step_number_that_no_job_reaches_is_no_step(tmp_path: Path, digits: int) -> None:
+    event = complete("ProfilerStep#" + "9" * digits, "user_annotation", 0, 100)
+    trace = read_rank(rank_of(write_trace(tmp_path / "t.json", [event])))
+    assert trace.step_source == "whole trace"
