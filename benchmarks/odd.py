@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,15 +131,27 @@ LOSSY: Mapping[str, Change] = {
     ),
 }
 
-_CUT, _BURST = 0.6, 16
+_CUT, _BURST, _BOMB_MB = 0.6, 16, 1200
+_EVENT = (
+    b'{"ph": "X", "cat": "cpu_op", "name": "again", "pid": 1, "tid": 1, "ts": 1, "dur": 1, "args": {"x": "%s"}},\n'
+    % (b"x" * 2000)
+)
 COMPRESSED: Mapping[str, Change] = {
     "gzip": gzip.compress,
     "gzip, cut off": lambda text: gzip.compress(text)[: int(len(gzip.compress(text)) * _CUT)],
     "gzip, damaged": lambda text: _damaged(gzip.compress(text)),
     "gzip, wrong checksum": lambda text: gzip.compress(text)[:-8] + bytes(8),
     "gzip, followed by rubbish": lambda text: gzip.compress(text) + b"rubbish",
-    "gzip bomb": lambda text: gzip.compress(text[:20_000] + b" " * (1200 * _MB), compresslevel=1),
+    "gzip bomb of blanks": lambda text: _bomb(text[:20_000], b" " * _MB),
+    "gzip bomb of events": lambda text: _bomb(_head(text), _EVENT * (_MB // len(_EVENT))),
 }
+
+
+def _bomb(head: bytes, again: bytes) -> bytes:
+    """More than a GB in a few MB."""
+    squeeze = zlib.compressobj(9, wbits=31)
+    parts = [squeeze.compress(head), *(squeeze.compress(again) for _ in range(_BOMB_MB)), squeeze.flush()]
+    return b"".join(parts)
 
 
 def _damaged(data: bytes) -> bytes:

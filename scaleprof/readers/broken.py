@@ -30,6 +30,7 @@ _BLANKS_AND_COMMAS = re.compile(rb"[\s,]*")
 _FIRST_KEY = re.compile(rb'\{\s*("[^"]{0,64}")\s*:')
 _SURE_KEY = b'"ph"'  # hardly any object but an event begins with it
 _SURE_BOUNDARY = re.compile(rb'\}\s*(?=,\s*\{\s*(?:"ph"\s*:|"name"\s*:\s*"(?:thread|process)_))')
+_HOLE = bytes(8)  # a part of the file that was never written: what is mended over it is two events in one
 _NEXT_THING = re.compile(rb"[,{\]]")
 _UNFINISHED = "truncated"  # msgspec's word for text that ends too early
 _TRAILING = re.compile(r"trailing characters \(byte (\d+)\)")  # and for more text behind the event
@@ -217,7 +218,7 @@ def mended(text: bytes, one: One) -> Any | None:
 
 
 def _mended(text: bytes, decode: Callable[[bytes], Any]) -> Any | None:
-    if len(text) > MOST_MENDED_BYTES:
+    if len(text) > MOST_MENDED_BYTES or _HOLE in text:
         return None
     tried = b""
     for attempt in _mendings(text):

@@ -63,6 +63,7 @@ def test_bytes_that_are_no_text_become_signs_of_that() -> None:
         ('{"ph":"X","name":5}', 1),
         ('{"name":"b"}', 1),
         ("{}", 1),
+        ('{"ph":"X","name":"half ' + "\0" * 99 + '"}', 1),
         ("{},5,null", 3),
         ('{"ph":"X","name":"b","args":{"v":[{"w":1},{"w":oops},{"w":2}]}}', 1),
     ],
