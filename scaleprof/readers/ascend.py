@@ -16,18 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaleprof.errors import BrokenFile
-from scaleprof.intervals import EMPTY, Ints
+from scaleprof.intervals import Ints
 from scaleprof.readers.ascend_rows import Rows, What, read_rows
 from scaleprof.readers.assemble import assemble
 from scaleprof.readers.base import Columns, CommNote, FileFacts, LaneKey
 from scaleprof.readers.comm import op_of
 from scaleprof.readers.facts import rank_in_name
-from scaleprof.readers.foreign import whole_steps
+from scaleprof.readers.foreign import trace_of, whole_steps
 from scaleprof.readers.schema import whole
 from scaleprof.readers.text import head_of, tail_of
 from scaleprof.readers.windows import annotated_windows
 from scaleprof.run import MOST_RANKS, RankFiles, RankInfo
-from scaleprof.trace import UNKNOWN, Samples, Trace
+from scaleprof.trace import UNKNOWN, Trace
 
 _HEAD_BYTES = 1 << 20
 _SIGNS = re.compile(
@@ -130,20 +130,8 @@ def read_ascend(files: RankFiles) -> Trace:
     draft = dataclasses.replace(draft, names=dataclasses.replace(draft.names, by_rule=draft.names.by_rule | typed))
     windows = whole_steps(annotated_windows(draft), columns)
     lost = sum(part.rows.lost for part in parts)
-    return Trace(
-        info=_rank_info(files, parts[0], on_device=bool((draft.lanes.device >= 0).any())),
-        names=draft.names,
-        lanes=draft.lanes,
-        events=windows.events,
-        comm=draft.comm,
-        copies=draft.copies,
-        steps=windows.steps,
-        samples=Samples(np.zeros(0, dtype=np.int64), {}),
-        waits=EMPTY,
-        caveats=(*caveats, *windows.caveats),
-        step_source=windows.source,
-        extra={**({"events_lost": lost} if lost else {}), **windows.extra},
-    )
+    info = _rank_info(files, parts[0], on_device=bool((draft.lanes.device >= 0).any()))
+    return trace_of(info, draft, windows, caveats=caveats, extra={"events_lost": lost} if lost else {})
 
 
 def _rank_info(files: RankFiles, part: "_Part", *, on_device: bool) -> RankInfo:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,13 @@ def read_foreign(files: RankFiles) -> Trace:
     windows = whole_steps(annotated_windows(draft), columns)
     info, caveats, extra = rank_info(files, columns, draft), columns.caveats, columns.extra
     del columns  # the facts are measured without what the trace does not need
+    return trace_of(info, draft, windows, caveats=caveats, extra=extra)
+
+
+def trace_of(
+    info: RankInfo, draft: Draft, windows: Windows, *, caveats: Sequence[str], extra: Mapping[str, int]
+) -> Trace:
+    """The Trace of a profiler's file, which holds neither counters nor waits; `caveats` and `extra` are those of reading it."""
     return Trace(
         info=info,
         names=draft.names,
