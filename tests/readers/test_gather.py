@@ -88,6 +88,15 @@ def test_a_file_that_fools_the_scan_is_read_slowly(tmp_path: Path) -> None:
     assert columns.caveats in ((SLOWLY,), ())
 
 
+def test_a_checked_row_that_is_an_argument_of_another_event_sends_the_file_to_the_slow_way(tmp_path: Path) -> None:
+    inner = {"ph": "X", "cat": "cpu_op", "name": "inner", "pid": 1, "tid": 1, "ts": 5, "dur": 5}
+    outer = complete("outer", "cpu_op", 999, 1, list=[{}, inner])
+    columns = read_rows([write_events(tmp_path / "t.json", [*many(999), outer, *many(1500)])])
+    assert "inner" not in names_of(columns)
+    assert len(columns.start_ns) == 2500
+    assert columns.caveats == (SLOWLY,)
+
+
 @pytest.mark.parametrize("column", ["start_ns", "dur_ns", "fragment", "correlation"])
 def test_a_difference_switches_the_file_to_the_slow_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, column: str
