@@ -31,7 +31,7 @@ class Metric:
     label: str
     value: float | int | str
     unit: str = ""
-    """`ms`, `GB/s`, `samples/s`, `share` (shown as percent), or empty for counts and words."""
+    """`ms`, `GB/s`, `samples/s`, `FLOP`, `TFLOP/s`, `share` (shown as percent), or empty for counts and words."""
     low: float | None = None
     """Lower and upper end of the 95 % interval, where there is one."""
     high: float | None = None

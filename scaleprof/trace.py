@@ -121,6 +121,19 @@ class Copies:
 
 
 @dataclass(frozen=True)
+class Operations:
+    """Operators that multiply matrices, convolve or attend. One may contain another; who adds them up takes the innermost."""
+
+    row: Ids
+    """Row in `Events`, ascending."""
+    flops: Ints
+    """Floating-point operations, a multiplication with its addition being two; UNKNOWN where its inputs were not recorded."""
+
+
+_NO_OPERATIONS = Operations(np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int64))
+
+
+@dataclass(frozen=True)
 class Steps:
     """The steps of this rank, in order; `[start_ns, end_ns)` is the window that the time account divides."""
 
@@ -163,6 +176,46 @@ class Samples:
 
 
 @dataclass(frozen=True)
+class Blocked:
+    """When the calling thread was blocked in communication, one row a wait, in order of time."""
+
+    start_ns: Ints
+    dur_ns: Ints
+    what: tuple[str, ...]
+    """`Work.wait`, `wait_tensor` or `backward_tail`."""
+    op: tuple[str, ...]
+    """The operation waited for, where the wait point says it; else empty."""
+    comm: Ids
+    """Row in `Comm` of the operation that ended the wait, or -1 where that cannot be told."""
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """Independent tasks that the training named, one row each."""
+
+    number: Ints
+    name: tuple[str, ...]
+    parent: Ints
+    """Number of the task around it, or UNKNOWN."""
+    start_ns: Ints
+    end_ns: Ints
+    """UNKNOWN for a task that never ended."""
+    steps: Ints
+    error: tuple[str, ...]
+    """The class of the exception that ended it; else empty."""
+
+
+def _no_blocked() -> Blocked:
+    empty = np.zeros(0, dtype=np.int64)
+    return Blocked(empty, empty, (), (), empty.astype(np.int32))
+
+
+def _no_tasks() -> Tasks:
+    empty = np.zeros(0, dtype=np.int64)
+    return Tasks(empty, (), empty, empty, empty, empty, ())
+
+
+@dataclass(frozen=True)
 class Trace:
     """One process."""
 
@@ -176,10 +229,14 @@ class Trace:
     samples: Samples
     waits: Spans
     """When the calling thread was blocked in communication; empty where not recorded."""
+    operations: Operations = _NO_OPERATIONS
     caveats: tuple[str, ...] = ()
     """What the reader could not read or had to guess, one sentence each."""
     step_source: str = "recorded"
     """`recorded`, `annotations` (ProfilerStep and its kin), `rounds` of the same tensors, `lone step`, or `whole trace`."""
+    blocked: Blocked = field(default_factory=_no_blocked)
+    """The waits one by one; empty where not recorded."""
+    tasks: Tasks = field(default_factory=_no_tasks)
     extra: dict[str, int] = field(default_factory=dict)
     """Counts a reader wants shown: events_lost, device_events_without_launch, ..."""
 
@@ -228,3 +285,9 @@ def _check(trace: Trace) -> None:
     assert len({len(column) for column in columns_of_comm}) == 1, "comm columns of different lengths"
     assert len({len(column) for column in (copies.row, copies.direction, copies.pageable, copies.bytes)}) == 1
     assert len(comm.row) == 0 or comm.row.max() < len(events), "comm refers to rows of events"
+    operations = trace.operations
+    assert len(operations.row) == len(operations.flops), "columns of operations of different lengths"
+    assert (np.diff(operations.row) > 0).all() and (operations.row < len(events)).all(), (
+        "operations refer to rows in order"
+    )
+    assert operations.flops.dtype == np.int64, "operations are counted in int64"

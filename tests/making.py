@@ -9,7 +9,7 @@ from scaleprof.align import RankFacts, RunView, align
 from scaleprof.analyses import ANALYSES
 from scaleprof.intervals import EMPTY, Spans, spans
 from scaleprof.run import RankInfo, RunInfo
-from scaleprof.trace import UNKNOWN, Comm, Copies, Events, Kind, Lanes, Names, Samples, Steps, Trace
+from scaleprof.trace import UNKNOWN, Comm, Copies, Events, Kind, Lanes, Names, Operations, Samples, Steps, Trace
 
 HOST, WORKER, STREAM_7, STREAM_20 = range(4)
 """Lanes of a made trace: the main thread, a gloo worker, two streams of device 0."""
@@ -25,6 +25,8 @@ class Event:
     dur: int
     name: str = ""
     step: int = 0
+    flops: int | None = None
+    """Its floating-point operations, for one that multiplies matrices; UNKNOWN (-1) where nothing says how many."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ def make_trace(made: Made) -> Trace:
     labels = sorted({(event.kind, event.name or event.kind.name.lower()) for event in events})
     column = {name: np.array([getattr(event, name) for event in events], dtype=np.int64) for name in ("start", "dur")}
     on_device = any(event.lane >= STREAM_7 for event in events)
+    counted = [row for row, event in enumerate(events) if event.flops is not None]
     comm = [row for row, event in enumerate(events) if event.kind in (Kind.COLLECTIVE, Kind.P2P)]
     return Trace(
         info=made.info,
@@ -97,6 +100,9 @@ def make_trace(made: Made) -> Trace:
             {name: np.array(values, dtype=np.float64) for name, values in made.counters.items()},
         ),
         waits=made.waits,
+        operations=Operations(
+            np.array(counted, dtype=np.int32), np.array([events[row].flops for row in counted], dtype=np.int64)
+        ),
     )
 
 

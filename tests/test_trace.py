@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from scaleprof.trace import Kind, Trace
+from scaleprof.trace import Kind, Operations, Trace
 from tests.making import HOST, STREAM_7, STREAM_20, Event, Made, Step, make_trace
 
 EVENTS = (
@@ -57,6 +57,9 @@ BREAKS: dict[str, Callable[[Trace], Trace]] = {
     "steps overlap": lambda t: _steps(t, end_ns=t.steps.end_ns + 1),
     "a step ends before it starts": lambda t: _steps(t, end_ns=t.steps.start_ns - 1),
     "comm of different lengths": lambda t: dataclasses.replace(t, comm=dataclasses.replace(t.comm, op=())),
+    "operations out of order": lambda t: _operations(t, [1, 0], [5, 5]),
+    "operations of no event": lambda t: _operations(t, [1, 3], [5, 5]),
+    "operations of different lengths": lambda t: _operations(t, [1, 2], [5]),
     "comm without a time": lambda t: dataclasses.replace(t, comm=dataclasses.replace(t.comm, issued_ns=t.steps.end_ns)),
 }
 
@@ -67,6 +70,10 @@ def _events(trace: Trace, **columns: np.ndarray) -> Trace:
 
 def _steps(trace: Trace, **columns: np.ndarray) -> Trace:
     return dataclasses.replace(trace, steps=dataclasses.replace(trace.steps, **columns))
+
+
+def _operations(trace: Trace, rows: list[int], flops: list[int]) -> Trace:
+    return dataclasses.replace(trace, operations=Operations(np.array(rows, np.int32), np.array(flops, np.int64)))
 
 
 @pytest.mark.parametrize("what", BREAKS)

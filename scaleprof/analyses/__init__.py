@@ -2,6 +2,7 @@
 
 from scaleprof.analyses.base import Analysis, Comparison, Fact
 from scaleprof.analyses.collectives import COLLECTIVES
+from scaleprof.analyses.flops import FLOPS
 from scaleprof.analyses.growth import GROWTH
 from scaleprof.analyses.hardware import HARDWARE
 from scaleprof.analyses.kernels import KERNELS
@@ -12,7 +13,7 @@ from scaleprof.analyses.steps import STEPS
 from scaleprof.analyses.study import ScalingOptions
 from scaleprof.analyses.time import TIME
 
-ANALYSES: tuple[Analysis, ...] = (TIME, STEPS, RANKS, COLLECTIVES, KERNELS, HARDWARE)
+ANALYSES: tuple[Analysis, ...] = (TIME, STEPS, RANKS, COLLECTIVES, KERNELS, FLOPS, HARDWARE)
 COMPARISONS: tuple[Comparison, ...] = (OVERVIEW, SCALING, GROWTH)
 OPTIONS: dict[str, type] = {"scaling": ScalingOptions}
 """Names of `--set <name>.<field>=value` to the dataclass of thresholds that analyses and comparisons share under it."""

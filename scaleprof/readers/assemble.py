@@ -16,7 +16,7 @@ from scaleprof.readers.order import in_time_order
 from scaleprof.readers.rules import Hint, Place, kinds_of, place_of
 from scaleprof.readers.schema import whole
 from scaleprof.run import ProcessGroup
-from scaleprof.trace import UNKNOWN, Comm, Copies, Events, Kind, Lanes, Names
+from scaleprof.trace import UNKNOWN, Comm, Copies, Events, Kind, Lanes, Names, Operations
 
 _DIRECTION = re.compile(r"\b(HtoD|DtoH|DtoD|HtoH|PtoP)\b")
 _SHORT_DIRECTION = re.compile(r"\b([MHD])2([MHD])\b")
@@ -33,6 +33,7 @@ class Draft:
     events: Events
     comm: Comm
     copies: Copies
+    operations: Operations
 
 
 def assemble(
@@ -66,9 +67,11 @@ def assemble(
     events = dataclasses.replace(events, name=name)
     spans = np.array([row for row in sorted(notes) if notes[row].op.startswith("gloo:")], dtype=np.int64)
     issued = issued_by_operators(events, notes) if issued is None else issued
-    group = (groups[0].name, len(groups[0].ranks)) if len(groups) == 1 else ("", UNKNOWN)
-    comm = _all_comm(on_device, host_comm(events, spans, notes, issued, group=group, since=since))
-    return Draft(names, lanes, events, comm, _copies(names, events, columns.copied))
+    sizes = {group.name: len(group.ranks) for group in groups}
+    comm = _all_comm(on_device, host_comm(events, spans, notes, issued, sizes=sizes, since=since))
+    rows, flops = columns.operations
+    operations = Operations(rows.astype(np.int32), flops)
+    return Draft(names, lanes, events, comm, _copies(names, events, columns.copied), operations)
 
 
 def _links(columns: Columns) -> NDArray[np.int32]:

@@ -99,6 +99,9 @@ class Columns:
     lane_labels: Mapping[LaneKey, str]
     notes: Mapping[int, CommNote]
     """By row: the few events that say something about a collective."""
+    operations: tuple[Ints, Ints] = field(default_factory=lambda: (np.zeros(0, np.int64), np.zeros(0, np.int64)))
+    """Rows of operators that multiply matrices, convolve or attend, ascending, and their floating-point operations: UNKNOWN where nothing
+    says how many."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """The top-level keys of the first file."""
     unread: frozenset[int] = frozenset()

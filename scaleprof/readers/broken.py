@@ -42,6 +42,7 @@ _ESCAPE = re.compile(
 """Escapes: those of JSON, and halves of a character whose other half is missing."""
 _CONTROL = re.compile(rb"[\x00-\x1f]")
 _BLANKS = b" \n\r\t"
+_BLANKS_OR_COMMA = _BLANKS + b","
 
 
 class One(Protocol):
@@ -182,7 +183,7 @@ def _end_of_broken(text: bytes, opens: int, *, at_end: bool) -> int | None:
 
 def decode_event(text: bytes, one: One) -> Any | None:
     """The event that a text begins with, if nothing follows it but a comma and perhaps a part of the next; None where nothing mends it."""
-    bare = text.strip(_BLANKS).removeprefix(b",").lstrip(_BLANKS)
+    bare = text.rstrip(_BLANKS_OR_COMMA).lstrip(_BLANKS).removeprefix(b",").lstrip(_BLANKS)
 
     def first(attempt: bytes) -> Any:
         try:

@@ -42,6 +42,7 @@ def trace_of(
         events=windows.events,
         comm=draft.comm,
         copies=draft.copies,
+        operations=draft.operations,
         steps=windows.steps,
         samples=Samples(np.zeros(0, dtype=np.int64), {}),
         waits=EMPTY,

@@ -18,7 +18,9 @@ from scaleprof.readers.base import Columns, CommNote, LaneKey
 from scaleprof.readers.broken import BAD_TEXT, decode_event, is_one_object, lies_inside
 from scaleprof.readers.decimals import ns_of_us
 from scaleprof.readers.fragments import UNREADABLE, Fragments
-from scaleprof.readers.order import inverse, is_sorted, moved
+from scaleprof.readers.grown import Grown, GrownSide
+from scaleprof.readers.operations import Flops, counts_flops, flops_of_event
+from scaleprof.readers.order import inverse, is_sorted
 from scaleprof.readers.rules import Place, category_of, place_of, runs_on_device
 from scaleprof.readers.scan import Block, Scanned, Scanner
 from scaleprof.readers.schema import (
@@ -36,8 +38,6 @@ from scaleprof.trace import UNKNOWN, Ids
 
 CHECKED_ROWS = 1000
 """One scanned event in so many is decoded too."""
-_FIRST_ROWS = 1 << 21
-"""Room in a new column: memory that is asked for and not written costs nothing."""
 _LATEST_NS = 2**62  # so that a start and a duration, too, add up within 64 bits
 _MOST_FRAGMENTS = 50_000
 _NEW_SHARE = 0.3
@@ -56,36 +56,6 @@ class _Ids(dict[Any, int]):
         return self[key]
 
 
-class _Grown:
-    """A column that grows: memory is asked for in advance, and belongs to nobody before it is written."""
-
-    def __init__(self, dtype: type) -> None:
-        self._values: NDArray[Any] = np.empty(_FIRST_ROWS, dtype=dtype)
-        self.count = 0
-
-    def append(self, part: NDArray[Any]) -> None:
-        """Add values; where they are too large for the column, it becomes a wider one."""
-        count = self.count + len(part)
-        narrow = self._values.dtype.itemsize < part.dtype.itemsize
-        wider = narrow and len(part) > 0 and int(part.max()) > np.iinfo(self._values.dtype).max
-        if wider or count > len(self._values):
-            size = len(self._values) if count <= len(self._values) else max(2 * len(self._values), count)
-            larger = np.empty(size, dtype=np.int64 if wider else self._values.dtype)
-            larger[: self.count] = self._values[: self.count]
-            self._values = larger
-        self._values[self.count : count] = part
-        self.count = count
-
-    @property
-    def values(self) -> NDArray[Any]:
-        """What is there."""
-        return self._values[: self.count]
-
-    def cut(self, count: int) -> None:
-        """Forget all values but the first."""
-        self.count = count
-
-
 @dataclass(frozen=True)
 class _Rows:
     """The events of one block, as they go into the columns."""
@@ -97,6 +67,8 @@ class _Rows:
     correlation: Ints
     copied: tuple[Ints, Ints]
     """Rows that copy or fill memory, and the bytes."""
+    operations: tuple[Ints, Ints]
+    """Rows that multiply matrices, convolve or attend, and the floating-point operations."""
     notes: dict[int, CommNote]
 
 
@@ -116,12 +88,12 @@ class Gathered:
             self._learn
         )  # a circle of references would keep the scan's buffers until some later collection
         self._scanner = Scanner(Fragments(lambda piece: learn()(piece)))  # type: ignore[misc]
-        self._fragment_names, self._fragment_lanes = _Grown(np.int32), _Grown(np.int32)
-        self._wanted = np.zeros((3, 0), dtype=np.bool_)
+        self._fragment_names, self._fragment_lanes = Grown(np.int32), Grown(np.int32)
+        self._wanted = np.zeros((4, 0), dtype=np.bool_)
         self._file: NDArray[np.int16] | None = None
-        self._start, self._dur = _Grown(np.int64), _Grown(np.int64)
-        self._name, self._lane, self._correlation = _Grown(np.int32), _Grown(np.int32), _Grown(np.int32)
-        self._copied_rows, self._copied_bytes = _Grown(np.int32), _Grown(np.int64)
+        self._start, self._dur = Grown(np.int64), Grown(np.int64)
+        self._name, self._lane, self._correlation = Grown(np.int32), Grown(np.int32), Grown(np.int32)
+        self._copied, self._operations, self._flops = GrownSide(), GrownSide(), Flops()
 
     @property
     def rows(self) -> int:
@@ -137,9 +109,8 @@ class Gathered:
         rows, self.lost, self.without_duration, self.negative = counts
         for column in (self._start, self._dur, self._name, self._lane, self._correlation):
             column.cut(rows)
-        copied = int(np.searchsorted(self._copied_rows.values, rows))
-        self._copied_rows.cut(copied)
-        self._copied_bytes.cut(copied)
+        self._copied.cut(rows)
+        self._operations.cut(rows)
         self.notes = {row: note for row, note in self.notes.items() if row < rows}
 
     def move(self, rows: int, base_ns: int) -> bool:
@@ -180,7 +151,7 @@ class Gathered:
         some = self._fragment_names.count > 0
         name = self._fragment_names.values.take(fragment) if some else np.zeros(count, dtype=np.int32)
         lane = self._fragment_lanes.values.take(fragment) if some else np.zeros(count, dtype=np.int32)
-        linked, copying, speaking = self._wants(name)
+        linked, copying, speaking, counting = self._wants(name)
         is_odd = np.zeros(count, dtype=np.bool_)
         is_odd[scanned.odd] = True
         noted = np.zeros(count, dtype=np.bool_)
@@ -190,6 +161,7 @@ class Gathered:
             event = decode_event(scanned.text_of(row), ONE)
             if type(event) is Complete:
                 notes[row] = note_of(event.name, event.args or NO_ARGUMENTS)
+        counted = np.flatnonzero(counting & ~is_odd)
         rows = _Rows(
             scanned.start_ns,
             scanned.dur_ns,
@@ -197,6 +169,7 @@ class Gathered:
             lane,
             np.where(linked, scanned.correlation, UNKNOWN),
             tuple(part[copying[scanned.copied[0]]] for part in scanned.copied),  # type: ignore[arg-type]
+            (counted, self._flops.of_texts(name[counted], scanned.texts_of(counted))),
             notes,
         )
         self._check(rows, scanned, is_odd)
@@ -218,6 +191,8 @@ class Gathered:
             correlation = whole(event.args.correlation) if event.args and self._wanted[0, name] else UNKNOWN
             exact = (start_ns, max(dur_ns, 0), name, self.lanes[event.cat, event.pid, event.tid], correlation)
             scan = (rows.start_ns[row], rows.dur_ns[row], rows.name[row], rows.lane[row], rows.correlation[row])
+            if self._wanted[3, name] and flops_of_event(event) not in rows.operations[1][rows.operations[0] == row]:
+                raise ScanDiffers
             if bad.any() or exact != scan:
                 raise ScanDiffers
 
@@ -239,17 +214,15 @@ class Gathered:
             values = getattr(rows, column).astype(np.int64)
             values[at] = getattr(exact, column)
             columns[column] = values
-        sizes = {**dict(zip(*(part.tolist() for part in rows.copied), strict=True))}
-        sizes |= dict(zip(at[exact.copied[0]].tolist(), exact.copied[1].tolist(), strict=True))
         notes = {**rows.notes, **{int(at[row]): note for row, note in exact.notes.items()}}
         kept = np.ones(len(rows.start_ns), dtype=np.bool_)
         kept[scanned.odd] = False
         kept[at] = True
-        new_row = np.cumsum(kept) - 1
-        copied = [row for row in sorted(sizes) if kept[row]]
+        new_row = np.where(kept, np.cumsum(kept) - 1, -1)
         return _Rows(
             **{column: values[kept] for column, values in columns.items()},
-            copied=(new_row[copied], np.array([sizes[row] for row in copied], dtype=np.int64)),
+            copied=_completed(rows.copied, exact.copied, at, new_row),
+            operations=_completed(rows.operations, exact.operations, at, new_row),
             notes={int(new_row[row]): note for row, note in notes.items() if kept[row]},
         )
 
@@ -288,7 +261,7 @@ class Gathered:
         lane = np.fromiter(
             (lanes[event.cat, event.pid, event.tid] for event in events), dtype=np.int32, count=len(events)
         )
-        linked, copying, speaking = self._wants(name)
+        linked, copying, speaking, counting = self._wants(name)
         correlation = np.full(len(events), UNKNOWN, dtype=np.int64)
         notes = {}
         for row in np.flatnonzero(linked).tolist():
@@ -305,9 +278,11 @@ class Gathered:
             np.array([row for row, _ in known], dtype=np.int64),
             np.array([size for _, size in known], dtype=np.int64),
         )
+        counted = np.flatnonzero(counting)
+        flops = np.array([flops_of_event(events[row]) for row in counted.tolist()], dtype=np.int64)
         negative = int((dur_ns < 0).sum())
         return (
-            _Rows(start_ns, np.maximum(dur_ns, 0), name, lane, correlation, copied, notes),
+            _Rows(start_ns, np.maximum(dur_ns, 0), name, lane, correlation, copied, (counted, flops), notes),
             good,
             without_duration,
             negative,
@@ -315,20 +290,19 @@ class Gathered:
 
     # ---- both
 
-    def _wants(self, name: Ids) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-        """By event, whether its correlation, its copied bytes, or what it says of a collective are wanted, as its name has it."""
+    def _wants(self, name: Ids) -> list[NDArray[np.bool_]]:
+        """By event, whether its correlation, its copied bytes, what it says of a collective, or its operations are wanted, as its name has it."""
         new = []
         for category, text in islice(self.names, self._wanted.shape[1], None):
             place = place_of(category_of(category))
             linked = place in (Place.KERNEL, Place.COPY, Place.CALL)
-            new.append((linked, place == Place.COPY, not linked and text.startswith(SPEAKS_OF_COMM)))
+            speaking, counting = text.startswith(SPEAKS_OF_COMM), place == Place.OPERATOR and counts_flops(text)
+            new.append((linked, place == Place.COPY, not linked and speaking, counting))
         if new:
             self._wanted = np.concatenate((self._wanted, np.array(new, dtype=np.bool_).T), axis=1)
         if not self.names:  # no event of the first block could be read yet
-            nothing = np.zeros(len(name), dtype=np.bool_)
-            return nothing, nothing, nothing
-        linked_names, copying_names, speaking_names = self._wanted
-        return linked_names[name], copying_names[name], speaking_names[name]
+            return [np.zeros(len(name), dtype=np.bool_) for _ in self._wanted]
+        return [wanted.take(name) for wanted in self._wanted]
 
     def _add_meta(self, event: Any) -> None:
         if type(event) is Meta and event.name == "thread_name":
@@ -339,8 +313,8 @@ class Gathered:
     def _append(self, rows: _Rows) -> None:
         before = self.rows
         self.notes.update((before + row, note) for row, note in rows.notes.items())
-        self._copied_rows.append(rows.copied[0] + before)
-        self._copied_bytes.append(rows.copied[1])
+        self._copied.append(rows.copied, before)
+        self._operations.append(rows.operations, before)
         self._start.append(rows.start_ns)
         self._dur.append(rows.dur_ns)
         self._name.append(rows.name)
@@ -356,8 +330,8 @@ class Gathered:
             column.values[:] = column.values[order]
         self._file = _file_of_rows(self.file_rows, self.rows)[order] if len(self.file_rows) > 1 else self._file
         row_of = inverse(order, len(order))
-        rows, sizes = moved((self._copied_rows.values, self._copied_bytes.values), row_of)
-        self._copied_rows.values[:], self._copied_bytes.values[:] = rows, sizes
+        self._copied.move(row_of)
+        self._operations.move(row_of)
         self.notes = {int(row_of[row]): note for row, note in self.notes.items()}
 
     def columns(self) -> Columns:
@@ -373,12 +347,21 @@ class Gathered:
             lane=lane_of[raw_lane] if len(keys) else raw_lane,
             correlation=self._correlation.values,
             file=_file_of_rows(self.file_rows, self.rows) if self._file is None else self._file,
-            copied=(self._copied_rows.values, self._copied_bytes.values),
+            copied=self._copied.values,
+            operations=self._operations.values,
             names=[(category_of(category), text) for category, text in self.names],
             lanes=tuple(lanes),
             lane_labels=self.labels,
             notes=self.notes,
         )
+
+
+def _completed(known: tuple[Ints, Ints], exact: tuple[Ints, Ints], at: Ints, new_row: Ints) -> tuple[Ints, Ints]:
+    """A side table of a block with that of its odd events, which stand `at` these rows, by the rows that are kept (-1 for the others)."""
+    numbers = dict(zip(known[0].tolist(), known[1].tolist(), strict=True))
+    numbers |= dict(zip(at[exact[0]].tolist(), exact[1].tolist(), strict=True))
+    kept = [row for row in sorted(numbers) if new_row[row] >= 0]
+    return new_row[kept], np.array([numbers[row] for row in kept], dtype=np.int64)
 
 
 def _file_of_rows(counts: Sequence[int], rows: int) -> NDArray[np.int16]:

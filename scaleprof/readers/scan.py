@@ -5,6 +5,7 @@ between the keys `ph` and `ts`, which is one of a few hundred pieces (`fragments
 keys of an event. Events that differ are handed out as text, to be decoded exactly; where they are many, the whole block is.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,6 +76,12 @@ class Scanned:
     def text_of(self, row: int) -> bytes:
         """The text of a row's event, and perhaps a little of what follows."""
         return self.block.buffer.letters[int(self.opens[row]) : int(self.next_opens[row])].tobytes()
+
+    def texts_of(self, rows: Ints) -> Iterator[bytes]:
+        """The same of many rows."""
+        letters = self.block.buffer.letters
+        for start, end in zip(self.opens[rows].tolist(), self.next_opens[rows].tolist(), strict=True):
+            yield letters[start:end].tobytes()
 
 
 class Scanner:

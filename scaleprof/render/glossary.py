@@ -123,6 +123,12 @@ TERMS = (
         ("throughput",),
     ),
     Term(
+        "flop",
+        "FLOP",
+        "Floating-point operations, a multiplication with its addition being two: those of the matrix products, convolutions and attention that ran.",
+        ("flop", "operations of one rank"),
+    ),
+    Term(
         "busbw",
         "Bus bandwidth",
         "Bytes over time, scaled so that it can be compared with the speed of a link whatever the number of ranks (as nccl-tests does).",

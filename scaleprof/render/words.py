@@ -18,6 +18,8 @@ _UNIT_SUFFIXES = {
     "ns": "ns",
     "s": "s",
     "gbps": "GB/s",
+    "gflop": "GFLOP",
+    "tflops": "TFLOP/s",
     "bytes": "bytes",
     "share": "share",
     "percent": "%",
@@ -106,7 +108,9 @@ def measure(value: Any, unit: str) -> tuple[str, str]:
     if unit == "ms":
         return _duration(value)
     if unit == "bytes":
-        return _bytes(value)
+        return _prefixed(value, "B")
+    if unit == "FLOP":
+        return _prefixed(value, unit)
     if unit == "x":
         return _plain(float(value)), "×"
     amount, prefix = _scaled(value)
@@ -123,11 +127,11 @@ def _duration(ms: float) -> tuple[str, str]:
     return f"{ms * 1e6:.3g}", "ns"
 
 
-def _bytes(value: float) -> tuple[str, str]:
+def _prefixed(value: float, unit: str) -> tuple[str, str]:
     for size, prefix in _PREFIXES:
         if abs(value) >= size:
-            return f"{value / size:,.{digits_of(value / size)}f}", f"{prefix}B"
-    return _plain(float(value)), "B"
+            return f"{value / size:,.{digits_of(value / size)}f}", f"{prefix}{unit}"
+    return _plain(float(value)), unit
 
 
 def phrase(value: Any, unit: str) -> str:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from scaleprof.readers import text as text_module
 from scaleprof.readers.gather import Gathered, ScanDiffers
 from scaleprof.readers.kineto import read_rows
+from scaleprof.readers.operations import counts_flops, flops_of
 from scaleprof.readers.rules import category_of
 from scaleprof.readers.scan import Block, Scanned, Scanner
 from tests.readers.making import Json, write_bytes
@@ -82,7 +83,7 @@ LAYOUTS: Mapping[str, Callable[[Sequence[Json]], str]] = {
 
 
 def expected_rows(text: str) -> list[tuple[Any, ...]]:
-    """Name, category, process, thread, start, duration, correlation of each complete event."""
+    """Name, category, process, thread, start, duration, correlation, operations of each complete event."""
     content = json.loads(text.removeprefix("\ufeff"), parse_float=Decimal)
     events = content["traceEvents"] if isinstance(content, dict) else content
     base = int(content.get("baseTimeNanoseconds", 0)) if isinstance(content, dict) else 0
@@ -94,8 +95,15 @@ def _row(event: Json, base: int) -> tuple[Any, ...]:
     correlation = (event.get("args") or {}).get("correlation") if LINKED.fullmatch(category) else None
     return (
         event["name"], category, event.get("pid"), event.get("tid"), _ns(event["ts"]) + base,
-        max(_ns(event.get("dur") or 0), 0), _whole(correlation),
+        max(_ns(event.get("dur") or 0), 0), _whole(correlation), _flops(event, category),
     )  # fmt: skip
+
+
+def _flops(event: Json, category: str) -> int | None:
+    if category != "cpu_op" or not counts_flops(event["name"]):
+        return None
+    inputs = [(event.get("args") or {}).get(key) for key in ("Input Dims", "Concrete Inputs")]
+    return flops_of(event["name"], *(json.dumps(said).encode() for said in inputs))
 
 
 def _ns(us: Any) -> int:
@@ -113,9 +121,10 @@ def rows_read(path: Path) -> tuple[list[tuple[Any, ...]], tuple[str, ...]]:
     columns = read_rows([path])
     lanes = [columns.lanes[lane] for lane in columns.lane.tolist()]
     names = [columns.names[name] for name in columns.name.tolist()]
+    flops = dict(zip(*(part.tolist() for part in columns.operations), strict=True))
     rows = zip(
         (text for _, text in names), (category for category, _ in names), (lane.pid for lane in lanes), (lane.tid for lane in lanes),
-        columns.start_ns.tolist(), columns.dur_ns.tolist(), columns.correlation.tolist(), strict=True,
+        columns.start_ns.tolist(), columns.dur_ns.tolist(), columns.correlation.tolist(), map(flops.get, range(len(names))), strict=True,
     )  # fmt: skip
     return list(rows), columns.caveats
 
@@ -159,7 +168,8 @@ def check(path: Path, text: str, ways: Sequence[str] = tuple(WAYS), blocks: Sequ
 
 NAMES = st.sampled_from(
     [
-        "aten::mm", "void at::native::vectorized_elementwise_kernel<4, at::native::(anonymous namespace)::F<float>>(int, F, {lambda()#1})",
+        "aten::mm", "aten::convolution", "aten::_int_mm",
+        "void at::native::vectorized_elementwise_kernel<4, at::native::(anonymous namespace)::F<float>>(int, F, {lambda()#1})",
         'say "ph": "X", "ts": 5', "tab\tand\nline \\ and \\\" '}, {'", '{"ph"', "ünïcödé 核 \U0001f600 \u2028", "x" * 3000, "", "\u0000\u001f",
     ]
 ) | st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="@"), max_size=12)  # fmt: skip
@@ -184,7 +194,10 @@ ARGUMENTS = st.fixed_dictionaries(
         "correlation": st.integers(0, 2**64) | st.sampled_from([None, "12", number("7.0"), 0]),
         "stream": st.sampled_from([7, "0x0"]),
         "bytes": st.integers(0, 2**40),
-        "Input Dims": st.just([[2, 3], []]),
+        "Input Dims": st.sampled_from([[[2, 3], []], [[2, 3], [3, 4]], [[1, 1, 5], [2, 1, 3]], "", None, [[2, "3"]]]),
+        "Concrete Inputs": st.sampled_from(
+            [["", "", "", "[1]", "[0]", "[1]", "False", "[0]", "1"], [], ["]", '"'], 5, None]
+        ),
         "ts": st.integers(0, 9),
         "odd": NESTED,
     },

@@ -4,13 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from scaleprof.readers import gather, text
+from scaleprof.readers import gather, operations, text
 from scaleprof.readers.base import Columns
 from scaleprof.readers.kineto import read_rows
 from scaleprof.readers.scan import Scanned, Scanner
-from tests.readers.making import complete, kernel, launch, write_bytes
+from tests.readers.making import Json, complete, kernel, launch, write_bytes
 
 HEAD, TAIL = '{"schemaVersion": 1, "traceEvents": [\n', "\n]}"
 
@@ -168,3 +169,51 @@ def test_notes_and_copies_come_from_scanned_and_decoded_events_alike(tmp_path: P
     columns = read_rows([write_events(tmp_path / "t.json", [*many(200), *events, *many(200)])])
     assert {row: note.op for row, note in columns.notes.items()} == {200: "allreduce"}
     assert [part.tolist() for part in columns.copied] == [[201, 202], [512, 256]]
+
+
+def product(ts: Any, rows: int, **args: Any) -> Json:
+    return complete("aten::mm", "cpu_op", ts, 1, dims=[[rows, 3], [3, 4]], **args)
+
+
+def test_operations_come_from_scanned_odd_and_decoded_events_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = [
+        product(1, 1),
+        product(2, 1, more=1),
+        product("3", 5),
+        complete("aten::mm", "cpu_op", 4, 1),
+        product(5, 2),
+    ]
+    path = write_events(tmp_path / "t.json", [*many(200), *events, product("soon", 1), product(6, 3), *many(200)])
+    expected = [[200, 201, 202, 203, 204, 205], [24, 24, 120, -1, 48, 72]]
+    assert [part.tolist() for part in read_rows([path]).operations] == expected
+    monkeypatch.setattr(Scanner, "scan", lambda scanner, block: None)
+    assert [part.tolist() for part in read_rows([path]).operations] == expected
+
+
+def test_equal_operators_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded = []
+    decode = operations.decode_event
+    monkeypatch.setattr(operations, "decode_event", lambda text, one: decoded.append(text) or decode(text, one))
+    events = [product(ts, 1 + ts % 2, id=ts) for ts in range(1, 500)]
+    columns = read_rows([write_events(tmp_path / "t.json", events)])
+    assert columns.operations[1].tolist() == [24 * (1 + ts % 2) for ts in range(1, 500)]
+    assert len(decoded) == 3, "one to know the name, two for their shapes"
+
+
+def test_operations_of_a_file_that_is_given_up_are_forgotten(tmp_path: Path) -> None:
+    far = [product(4e15, 7), product("soon", 7)]
+    broken = write_bytes(tmp_path / "a.json", json.dumps({"traceEvents": far, "baseTimeNanoseconds": 2**61}).encode())
+    columns = read_rows([broken, write_events(tmp_path / "b.json", [product(1, 1)])])
+    assert [part.tolist() for part in columns.operations] == [[0], [24]]
+
+
+def test_a_wrong_number_of_operations_switches_the_file_to_the_slow_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_events(tmp_path / "t.json", [product(ts, 1) for ts in range(1, 50)])
+    monkeypatch.setattr(operations.Flops, "of_texts", lambda self, names, texts: np.zeros(len(names), dtype=np.int64))
+    columns = read_rows([path])
+    assert columns.caveats == (SLOWLY,)
+    assert set(columns.operations[1].tolist()) == {24}

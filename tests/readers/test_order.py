@@ -45,6 +45,15 @@ def test_what_two_windows_saw_counts_once_and_belongs_to_the_first(tmp_path: Pat
     assert list(columns.notes) == [4]
 
 
+def test_operations_stay_with_their_operators(tmp_path: Path) -> None:
+    products = [complete("aten::mm", "cpu_op", ts, 1, dims=[[ts, 1], [1, 1]]) for ts in (9, 2, 5)]
+    first = write_trace(tmp_path / "a.json", [*products, complete("other", "cpu_op", 3, 1)])
+    second = write_trace(tmp_path / "b.json", [products[0], complete("aten::bmm", "cpu_op", 1, 1)])
+    for columns in (in_time_order(read_columns([first, second])), in_time_order(read_rows([first, second]))):
+        assert columns.start_ns.tolist() == [1_000, 2_000, 3_000, 5_000, 9_000]
+        assert [part.tolist() for part in columns.operations] == [[0, 1, 3, 4], [-1, 4, 10, 18]]
+
+
 def test_equal_events_of_one_file_stay_two(tmp_path: Path) -> None:
     text = json.dumps([complete("a", "cpu_op", 1, 1)] * 2)
     path = write_bytes(tmp_path / "t.json", text.encode())

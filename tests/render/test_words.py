@@ -25,7 +25,8 @@ def test_a_number_has_three_significant_digits(value: object, text: str) -> None
         (0.0123, "ms", ("12.3", "µs")), (3e-6, "ms", ("3", "ns")), (0.512, "ms", ("0.512", "ms")),
         (50e6, "bytes", ("50.0", "MB")), (8, "bytes", ("8", "B")), (19.9e6, "samples/s", ("19.9", "M samples/s")),
         (2.714, "x", ("2.71", "×")), ("strong", "", ("strong", "")), (float("nan"), "ms", ("–", "")),
-        (12.5, "GB/s", ("12.5", "GB/s")),
+        (12.5, "GB/s", ("12.5", "GB/s")), (1.76e8, "FLOP", ("176", "MFLOP")), (40, "FLOP", ("40", "FLOP")),
+        (0.0213, "TFLOP/s", ("0.0213", "TFLOP/s")),
     ],
 )  # fmt: skip
 def test_a_measure_has_its_unit(value: object, unit: str, shown: tuple[str, str]) -> None:
