@@ -4,12 +4,18 @@
     traces/<run>/rank-00003/rank.json              RankInfo: written at the start, again at the end
                             steps.jsonl            one line a step, flushed as it happens
                             collectives.jsonl.gz   the flight recorder's entries (torch's own keys)
+                            p2p.jsonl.gz           point-to-point transfers, each with its peer
                             waits.jsonl.gz         when the calling thread was blocked
+                            device.jsonl           how long the compute stream was blocked, by the device's own clock
+                            tasks.jsonl            independent tasks, where the training names them
                             samples.jsonl          hardware and process counters
                             trace-<first>-<last>.<level>.json.gz   the profiler's own file, one per window of steps
                   truth.json                             synthetic runs only: what an analysis must find
 
 Whole files are written to a temporary name and renamed; streams (`*.jsonl*`) are append-only, so that a killed job leaves what it had.
+A stream is written in segments: the first has the plain name, later ones carry their number, as `steps.00001.jsonl` and
+`collectives.00001.jsonl.gz` do. `STREAM_BYTES` bounds their sum: the first segment is always kept, then the newest ones, so that a number that
+is missing between two others says what was not kept. A line `{"lost": n}` stands where n lines could not be written.
 Times in our own streams are ns of the monotonic clock; `RankInfo.anchors` tie it to unix time.
 """
 
@@ -34,15 +40,26 @@ RUN_FILE = "run.json"
 RANK_FILE = "rank.json"
 STEPS_FILE = "steps.jsonl"
 COLLECTIVES_FILE = "collectives.jsonl.gz"
+P2P_FILE = "p2p.jsonl.gz"
 WAITS_FILE = "waits.jsonl.gz"
+DEVICE_FILE = "device.jsonl"
+TASKS_FILE = "tasks.jsonl"
 SAMPLES_FILE = "samples.jsonl"
 TRUTH_FILE = "truth.json"
+SEGMENTS = 8
+"""Segments that a full stream has: the beginning of the job and the newest ones, each of the same part of the bytes."""
+STREAM_BYTES = {STEPS_FILE: 64_000_000, COLLECTIVES_FILE: 8_000_000, WAITS_FILE: 16_000_000, SAMPLES_FILE: 32_000_000}
+"""What a stream may take on disk: some 300,000 steps, 400,000 collectives, a million waits, a day of samples. Read in seconds, each of them."""
+OTHER_STREAM_BYTES = 16_000_000
+LOST_KEY = "lost"
+"""In a line of its own: how many lines are missing here, because they could not be written."""
 SYNTHETIC_KEY = "scaleprof_synthetic"
 """In a trace file beside its events: it was computed, not recorded."""
 CACHE_VARIABLE = "SCALEPROF_CACHE"
 """A folder to keep things in, or 0 for none."""
 _LATEST_NS = 1 << 61  # the year 2043, and times that add up within 64 bits
 _RANK_FOLDER = re.compile(r"rank-(\d{5,})")
+_SEGMENT_FILE = re.compile(r"(.+?)\.(\d{5,})(\.jsonl(?:\.gz)?)")
 _TRACE_FILE = re.compile(r"trace-(\d+)-(\d+)\.(light|timeline|full)\.json(\.gz)?")
 
 Level = Literal["light", "timeline", "full"]
@@ -80,6 +97,27 @@ def window_of_trace_file(name: str) -> tuple[int, int, Level] | None:
     """First step, last step and level from a window's file name; None for other files."""
     found = _TRACE_FILE.fullmatch(name)
     return (int(found[1]), int(found[2]), found[3]) if found else None  # type: ignore[return-value]
+
+
+def stream_bytes(stream: str) -> int:
+    """What all segments of a stream may take on disk together."""
+    return STREAM_BYTES.get(stream, OTHER_STREAM_BYTES)
+
+
+def segment_name(stream: str, number: int) -> str:
+    """`steps.jsonl`, `steps.00001.jsonl`: the file of a stream's segment."""
+    stem, dot, suffixes = stream.partition(".")
+    return f"{stem}.{number:05d}{dot}{suffixes}" if number else stream
+
+
+def segments_of(folder: Path, stream: str) -> dict[int, Path]:
+    """The segments of a stream that are there, in order."""
+    found = {0: folder / stream} if (folder / stream).exists() else {}
+    for file in folder.iterdir():
+        named = _SEGMENT_FILE.fullmatch(file.name)
+        if named and named[1] + named[3] == stream and int(named[2]):
+            found[int(named[2])] = file
+    return dict(sorted(found.items()))
 
 
 @dataclass(frozen=True)
@@ -123,6 +161,15 @@ class RankInfo:
     model: str | None = None
     precision: str | None = None
     parameters: int | None = None
+    """Of the model, or of the pipeline stages that this rank holds."""
+    local_parameters: int | None = None
+    """Those that this rank keeps, of a model whose parameters are sharded."""
+    mesh: dict[str, int] = field(default_factory=dict)
+    """The dimensions over which the ranks share the work, with the training's own names where it gave some: `{"dp": 2, "tp": 4}`."""
+    coordinates: dict[str, int] = field(default_factory=dict)
+    """This rank's place in each of them."""
+    replicas: int | None = None
+    """How many ranks or groups of ranks take different samples."""
     local_batch: float | None = None
     """Samples this rank took per step, where it is constant or stated."""
     flops_per_step: float | None = None
@@ -160,6 +207,7 @@ class RunInfo:
     framework: str | None = None
     strategy: str | None = None
     mesh: dict[str, int] | None = None
+    replicas: int | None = None
     nodes: int | None = None
     device: str | None = None
     device_name: str | None = None

@@ -12,6 +12,7 @@ log = logging.getLogger(__name__)
 
 Counters = dict[str, float]
 NAME = "scaleprof-sampler"
+_MISSING = "a sample of the machine's counters is missing"
 
 
 class Sampler(threading.Thread):
@@ -30,7 +31,7 @@ class Sampler(threading.Thread):
     def run(self) -> None:
         """Sample until `stop`."""
         while not self._ended.wait(self._pause_s):
-            with self._guard.on("a sample of the machine's counters is missing"):
+            with self._guard.on(_MISSING):
                 self._sample()
 
     def watch_gpu(self, device: int) -> bool:
@@ -45,8 +46,10 @@ class Sampler(threading.Thread):
         counters: Counters = {}
         now = time.perf_counter_ns()
         for source in self._sources:
-            counters |= source()
-        self._on_sample(now, counters)
+            with self._guard.on(_MISSING):  # a GPU that is lost must not cost the counters of the process
+                counters |= source()
+        if counters:
+            self._on_sample(now, counters)
         self.cpu_ns += time.thread_time_ns() - began
 
     def stop(self) -> None:
@@ -94,7 +97,12 @@ def gpu_counters(device: int) -> Callable[[], Counters] | None:
     try:
         pynvml.nvmlInit()
         handle = _handle(pynvml, device)
-    except pynvml.NVMLError as error:
+    except (
+        pynvml.NVMLError,
+        OSError,
+        AttributeError,
+        RuntimeError,
+    ) as error:  # the driver, its library, the binding, CUDA
         log.debug("no NVML: %s", error)
         return None
     readers: dict[str, Callable[[], float]] = {
@@ -113,8 +121,10 @@ def gpu_counters(device: int) -> Callable[[], Counters] | None:
         for name in list(readers):
             try:
                 counters[name] = float(readers[name]())
-            except pynvml.NVMLError:
-                del readers[name]  # this machine does not have the counter: it will not have it next time either
+            except (pynvml.NVMLError, AttributeError):
+                del readers[
+                    name
+                ]  # this GPU or this binding does not have the counter: it will not have it next time either
         return counters
 
     return read

@@ -5,7 +5,7 @@ per window of steps; what was issued from the flight recorder. Every file but `r
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,22 +16,15 @@ from scaleprof.errors import BrokenFile, InputError
 from scaleprof.intervals import Ints, Spans
 from scaleprof.readers.assemble import Draft, assemble
 from scaleprof.readers.base import Columns
+from scaleprof.readers.beside import beside_steps, wait_spans
 from scaleprof.readers.kineto import no_columns, read_columns
-from scaleprof.readers.streams import (
-    StepLine,
-    issued_by_recorder,
-    read_lines,
-    sample_columns,
-    step_lines,
-    wait_spans,
-)
+from scaleprof.readers.segments import Stream, missing_steps
+from scaleprof.readers.streams import StepLine, step_lines
+from scaleprof.readers.waits import attributed
 from scaleprof.readers.windows import assign, cut_points, device_work
 from scaleprof.run import (
-    COLLECTIVES_FILE,
     RANK_FILE,
-    SAMPLES_FILE,
     STEPS_FILE,
-    WAITS_FILE,
     RankFiles,
     RankInfo,
     read_rank_info,
@@ -47,20 +40,19 @@ def read_recorded(files: RankFiles) -> Trace:
         raise InputError(f"rank {files.rank}: a recorded rank needs its folder")
     info = read_rank_info(folder / RANK_FILE)
     offset_ns, caveats = _offset_ns(info, folder / RANK_FILE)
-    streams = {}
-    for name in (STEPS_FILE, WAITS_FILE, SAMPLES_FILE, COLLECTIVES_FILE):
-        streams[name], said = read_lines(folder / name)
-        caveats += said
-    lines = step_lines(streams[STEPS_FILE])
+    stream = Stream(folder, STEPS_FILE)
+    lines = step_lines(stream)
+    caveats += [*stream.caveats, *missing_steps(stream)]
     if not lines:
         caveats.append(f"{STEPS_FILE} holds no steps: nothing but collectives, waits and samples can be shown")
-    columns, said = _columns(files.traces)
     host = _host_windows(lines, offset_ns)
-    covered = _covered(files.traces, columns, lines)
-    since = np.sort(np.array([host.start[steps[0]] for steps in covered if len(steps)], dtype=np.int64))
-    issued = issued_by_recorder(streams[COLLECTIVES_FILE])
-    draft = assemble(columns, info.process_groups, issued or None, since if len(since) else None)
-    steps, events = _steps(draft, lines, host, covered)
+    beside = beside_steps(folder, lines, host, offset_ns)
+    columns, said = _columns(files.traces)
+    caveats += _unsaved(files.traces, lines)
+    in_windows = _covered(files.traces, columns, lines)
+    since = np.sort(np.array([host.start[steps[0]] for steps in in_windows if len(steps)], dtype=np.int64))
+    draft = assemble(columns, info.process_groups, beside.issued or None, since if len(since) else None)
+    steps, events = _steps(draft, _on_device_clock(lines, beside.device_waits), host, in_windows)
     return Trace(
         info=info,
         names=draft.names,
@@ -68,12 +60,22 @@ def read_recorded(files: RankFiles) -> Trace:
         events=events,
         comm=draft.comm,
         copies=draft.copies,
+        operations=draft.operations,
         steps=steps,
-        samples=sample_columns(streams[SAMPLES_FILE], offset_ns),
-        waits=wait_spans(streams[WAITS_FILE], offset_ns),
-        caveats=(*caveats, *said),
+        samples=beside.samples,
+        waits=wait_spans(beside, steps),
+        caveats=(*caveats, *beside.caveats, *said),
+        blocked=attributed(beside.waits, events, draft.comm),
+        tasks=beside.tasks,
         extra=dict(columns.extra),
     )
+
+
+def _on_device_clock(lines: Sequence[StepLine], device_waits: Mapping[int, int]) -> Sequence[StepLine]:
+    """The steps with what the device says of blocked time, where it does: the host only told it to wait."""
+    if not device_waits:
+        return lines
+    return [dataclasses.replace(line, blocked=device_waits.get(line.index, line.blocked)) for line in lines]
 
 
 def _offset_ns(info: RankInfo, path: Path) -> tuple[int, list[str]]:
@@ -90,6 +92,7 @@ def _offset_ns(info: RankInfo, path: Path) -> tuple[int, list[str]]:
         caveats.append("the recording was not finished: the job was killed or still runs")
     if info.exception:
         caveats.append(f"the training function ended with {info.exception}")
+    caveats += [f"while recording: {warning}" for warning in info.warnings]
     return mono_to_unix_offset_ns(info.anchors), caveats
 
 
@@ -130,20 +133,38 @@ def _covered(traces: Sequence[Path], columns: Columns, lines: Sequence[StepLine]
     return rows
 
 
-def _steps(draft: Draft, lines: Sequence[StepLine], host: Spans, covered: Sequence[Ints]) -> tuple[Steps, Events]:
+def _unsaved(traces: Sequence[Path], lines: Sequence[StepLine]) -> list[str]:
+    """What is missing where steps were profiled and no file holds them."""
+    index = np.array([line.index for line in lines], dtype=np.int64)
+    missing = np.array([line.profiled for line in lines], dtype=np.bool_)
+    if missing.all():  # an older recording, whose lines do not say
+        return []
+    for window in map(window_of_trace_file, (path.name for path in traces)):
+        if window is not None:
+            missing &= (index < window[0]) | (index > window[1])
+    if not missing.any():
+        return []
+    first, last = index[missing][[0, -1]]
+    count = int(missing.sum())
+    which = f"{count:,} steps from {first:,} to {last:,}" if count > 1 else f"step {first:,}"
+    return [f"the profiler's file is missing for {which}: the job ended before it was saved, or it could not be"]
+
+
+def _steps(draft: Draft, lines: Sequence[StepLine], host: Spans, in_windows: Sequence[Ints]) -> tuple[Steps, Events]:
     """The table of steps, and the events with their step. On an accelerator the profiled steps are cut where their device work ends."""
     profiled = np.zeros(len(lines), dtype=np.bool_)
-    for rows in covered:
+    for rows in in_windows:
         profiled[rows] = True
     profiled &= np.array([line.profiled for line in lines], dtype=np.bool_)
+    index = np.array([line.index for line in lines], dtype=np.int64)
     work = device_work(draft)
     windows, launched = host, np.full(len(draft.events), -1, dtype=np.int32)
     if work.any() and len(lines):
         cuts, launched = cut_points(draft, work, host)
-        windows, profiled = _cut_windows(host, cuts, profiled)
+        windows, profiled = _cut_windows(host, cuts, profiled, np.diff(index, prepend=index[0]) == 1)
     step = assign(draft.events, launched, work, windows)
     steps = Steps(
-        index=np.array([line.index for line in lines], dtype=np.int64),
+        index=index,
         start_ns=windows.start,
         end_ns=windows.end,
         host_start_ns=host.start,
@@ -159,13 +180,16 @@ def _steps(draft: Draft, lines: Sequence[StepLine], host: Spans, covered: Sequen
     return steps, dataclasses.replace(draft.events, step=step)
 
 
-def _cut_windows(host: Spans, cuts: Ints, profiled: NDArray[np.bool_]) -> tuple[Spans, NDArray[np.bool_]]:
+def _cut_windows(
+    host: Spans, cuts: Ints, profiled: NDArray[np.bool_], follows: NDArray[np.bool_]
+) -> tuple[Spans, NDArray[np.bool_]]:
     """Device windows of the profiled steps, `[cut of the step before, own cut)`; the first of a profiler window has no cut before it.
 
+    `follows` says which steps come right after the one before them: where the step before was not kept, there is no cut of it.
     Steps without a cut keep their host window, moved behind their predecessor's end.
     """
     known = profiled & (cuts > 0)
-    after_known = np.concatenate(([False], known[:-1]))
+    after_known = np.concatenate(([False], known[:-1])) & follows
     end = np.maximum.accumulate(np.where(known, cuts, host.end))
     before = np.concatenate((host.start[:1], end[:-1]))
     start = np.where(known & after_known, before, np.maximum(host.start, before))

@@ -1,22 +1,25 @@
-"""The line streams of our own recordings: steps, waits, samples, collectives. A killed job leaves a damaged last line: what came before counts."""
+"""What the lines of our own recordings say: steps, waits, samples, collectives. Lines are taken as they come and not kept: there may be millions."""
 
-import json
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
+from sys import intern
 from typing import Any
 
 import numpy as np
 
-from scaleprof.intervals import EMPTY, Ints, Spans, union
+from scaleprof.intervals import Ints
 from scaleprof.readers.comm import Issued, op_of
 from scaleprof.readers.schema import whole
-from scaleprof.readers.text import whole_text
-from scaleprof.trace import UNKNOWN, Floats, Samples
+from scaleprof.trace import UNKNOWN, Blocked, Floats, Samples, Tasks
+
+MOST_COUNTERS = 256
+"""Different counters in one stream of samples; more are no recording of ours."""
+_ABSENT = float("nan")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StepLine:
     """One line of `steps.jsonl`, on the monotonic clock; UNKNOWN where it does not say."""
 
@@ -33,36 +36,7 @@ class StepLine:
     perturbed: bool
 
 
-def read_lines(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """The objects of a stream, and what was wrong with it. A stream that does not exist is empty."""
-    if not path.exists():
-        return [], []
-    text, damage = whole_text(path)
-    found: list[dict[str, Any]] = []
-    broken: list[int] = []
-    lines = text.splitlines()
-    for number, line in enumerate(lines):
-        if not line.strip():
-            continue
-        try:
-            content = json.loads(line)
-        except (ValueError, RecursionError):
-            broken.append(number)
-            continue
-        if isinstance(content, dict):
-            found.append(content)
-        else:
-            broken.append(number)
-    if broken == [len(lines) - 1]:
-        return found, [
-            f"the last line of {path.name} is damaged, as a killed job leaves it: {len(found):,} lines were read"
-        ]
-    if broken:
-        return found, [f"{len(broken):,} of {len(lines):,} lines of {path.name} are damaged and were left out"]
-    return found, [f"{path.name} ends too early: {damage}; {len(found):,} lines were read"] if damage else []
-
-
-def step_lines(lines: Sequence[dict[str, Any]]) -> list[StepLine]:
+def step_lines(lines: Iterable[dict[str, Any]]) -> list[StepLine]:
     """The steps in order of time; a line without times is no step."""
     steps: dict[int, StepLine] = {}
     for line in lines:
@@ -94,35 +68,57 @@ def _outside_waits(line: dict[str, Any]) -> int:
     return max(all_of_it - in_waits, 0)
 
 
-def wait_spans(lines: Sequence[dict[str, Any]], offset_ns: int) -> Spans:
-    """When the calling thread was blocked, in unix time."""
-    pairs = [(whole(line.get("t")), whole(line.get("d"))) for line in lines]
-    table = np.array([pair for pair in pairs if min(pair) >= 0], dtype=np.int64).reshape(-1, 2)
-    if not len(table):
-        return EMPTY
-    start = table[:, 0] + offset_ns
-    return union(Spans(start, start + table[:, 1]))
+def wait_lines(lines: Iterable[dict[str, Any]], offset_ns: int) -> Blocked:
+    """When the calling thread was blocked, in unix time and in order of time; nothing says yet in what."""
+    numbers = array("q")
+    what: list[str] = []
+    op: list[str] = []
+    for line in lines:
+        start_ns, dur_ns = whole(line.get("t")), whole(line.get("d"))
+        if min(start_ns, dur_ns) >= 0:
+            numbers.extend((start_ns, dur_ns))
+            what.append(intern(str(line.get("what", ""))))
+            op.append(intern(str(line.get("op", ""))))
+    table = np.array(numbers, dtype=np.int64).reshape(-1, 2)
+    order = np.argsort(table[:, 0], kind="stable")
+    start, dur = table[order, 0] + offset_ns, table[order, 1]
+    places = order.tolist()
+    nothing = np.full(len(order), -1, dtype=np.int32)
+    return Blocked(start, dur, tuple(what[place] for place in places), tuple(op[place] for place in places), nothing)
 
 
-def sample_columns(lines: Sequence[dict[str, Any]], offset_ns: int) -> Samples:
+def sample_columns(lines: Iterable[dict[str, Any]], offset_ns: int) -> Samples:
     """Counters over time, in unix time; a counter that a line lacks is NaN there."""
-    kept = [line for line in lines if whole(line.get("t")) >= 0]
-    names = list(dict.fromkeys(name for line in kept for name in line if name != "t"))
-    columns: dict[str, Floats] = {
-        name: np.array([_real(line.get(name)) for line in kept], dtype=np.float64) for name in names
-    }
-    time_ns: Ints = np.array([whole(line["t"]) + offset_ns for line in kept], dtype=np.int64)
-    return Samples(time_ns, {name: column for name, column in columns.items() if not np.isnan(column).all()})
+    times: array[int] = array("q")
+    values: dict[str, array[float]] = {}
+    for line in lines:
+        time_ns = whole(line.get("t"))
+        if time_ns < 0:
+            continue
+        for name in line if len(values) < MOST_COUNTERS else values.keys() & line:
+            if name != "t":
+                column = values.setdefault(name, array("d"))
+                column.extend([_ABSENT] * (len(times) - len(column)))
+                column.append(_real(line[name]))
+        times.append(time_ns)
+    columns: dict[str, Floats] = {}
+    for name, column in values.items():
+        column.extend([_ABSENT] * (len(times) - len(column)))
+        columns[name] = np.array(column, dtype=np.float64)
+    moments: Ints = np.array(times, dtype=np.int64) + offset_ns
+    return Samples(moments, {name: column for name, column in columns.items() if not np.isnan(column).all()})
 
 
-def issued_by_recorder(lines: Sequence[dict[str, Any]]) -> list[Issued]:
+def issued_by_recorder(lines: Iterable[dict[str, Any]]) -> list[Issued]:
     """What torch's flight recorder saw being issued; an entry that was dumped twice counts once."""
     found: dict[int, Issued] = {}
+    ops: dict[str, str] = {}
     for place, line in enumerate(lines):
         time_ns = whole(line.get("time_created_ns"))
         if time_ns < 0:
             continue
-        op = op_of(str(line.get("profiling_name", "")))
+        name = str(line.get("profiling_name", ""))
+        op = ops[name] = ops.get(name) or intern(op_of(name))
         inputs, outputs = _elements(line.get("input_sizes")), _elements(line.get("output_sizes"))
         group = line.get("process_group")
         seq = line.get("p2p_seq_id") if line.get("is_p2p") else line.get("collective_seq_id")
@@ -138,6 +134,58 @@ def issued_by_recorder(lines: Sequence[dict[str, Any]]) -> list[Issued]:
     return sorted(found.values(), key=lambda one: one.time_ns)
 
 
+def issued_by_peers(lines: Iterable[dict[str, Any]], offset_ns: int) -> list[Issued]:
+    """The point-to-point transfers that the recorder saw being issued, in unix time."""
+    found = []
+    for line in lines:
+        time_ns, op = whole(line.get("t")), str(line.get("op", ""))
+        if time_ns < 0 or op not in ("send", "recv"):
+            continue
+        elements, dtype = whole(line.get("n")), intern(str(line.get("dtype", "")))
+        found.append(
+            Issued(
+                time_ns + offset_ns,
+                intern(op),
+                elements,
+                elements,
+                dtype,
+                group=intern(str(line.get("group", ""))),
+                seq=whole(line.get("seq")),
+                peer=whole(line.get("peer"), absent=UNKNOWN),
+            )
+        )
+    return found
+
+
+def device_waits(lines: Iterable[dict[str, Any]]) -> dict[int, int]:
+    """How long the compute stream was blocked in each step, in ns of the device's clock."""
+    found = {whole(line.get("i")): whole(line.get("wait")) for line in lines}
+    return {step: waited for step, waited in found.items() if step >= 0 and waited >= 0}
+
+
+def tasks(lines: Iterable[dict[str, Any]], offset_ns: int) -> Tasks:
+    """The tasks that the training named: each has a line from its start on, and another one from its end."""
+    latest: dict[int, dict[str, Any]] = {}
+    for line in lines:
+        number, start = whole(line.get("n")), whole(line.get("t0"))
+        if number >= 0 and start >= 0 and ("t1" in line or number not in latest):
+            latest[number] = line
+    rows = [latest[number] for number in sorted(latest)]
+    ends = [whole(row.get("t1")) for row in rows]
+    return Tasks(
+        number=np.array([row["n"] for row in rows], dtype=np.int64),
+        name=tuple(str(row.get("name", "")) for row in rows),
+        parent=np.array([whole(row.get("in")) for row in rows], dtype=np.int64),
+        start_ns=np.array([row["t0"] + offset_ns for row in rows], dtype=np.int64),
+        end_ns=np.array(
+            [end + offset_ns if end >= row["t0"] else UNKNOWN for end, row in zip(ends, rows, strict=True)],
+            dtype=np.int64,
+        ),
+        steps=np.array([whole(row.get("steps")) for row in rows], dtype=np.int64),
+        error=tuple(str(row.get("error", "")) for row in rows),
+    )
+
+
 def _elements(sizes: Any) -> int:
     if not isinstance(sizes, list):
         return UNKNOWN
@@ -145,11 +193,11 @@ def _elements(sizes: Any) -> int:
 
 
 def _first(texts: Any) -> str:
-    return str(texts[0]) if isinstance(texts, list) and texts else ""
+    return intern(str(texts[0])) if isinstance(texts, list) and texts else ""
 
 
 def _real(value: Any) -> float:
     try:
         return float(value)
     except (TypeError, ValueError):
-        return float("nan")
+        return _ABSENT

@@ -2,10 +2,13 @@
 
 import errno
 import gzip
+import itertools
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from scaleprof import run
 from scaleprof.collect import folder as folders
 from scaleprof.collect.folder import MOST_HELD, RankFolder, claim_rank_folder
 from scaleprof.run import RankInfo, RunInfo
@@ -93,8 +96,163 @@ def test_half_a_write_is_taken_back(tmp_path: Path) -> None:
     assert file.read_bytes() == b"x" * 90
 
 
-def test_memory_is_bounded_while_nothing_can_be_written() -> None:
+def test_memory_is_bounded_while_nothing_can_be_written_and_the_loss_is_counted(tmp_path: Path) -> None:
     folder = RankFolder()
     for number in range(MOST_HELD + 5):
         folder.line("steps.jsonl", {"i": number})
-    assert len(folder._held["steps.jsonl"]) <= MOST_HELD
+    folder.open(claim_rank_folder(tmp_path, "job", rank=0, number=1), RunInfo("job", 1), RankInfo(0, 1))
+    lost, *kept = lines(tmp_path / "job" / "rank-00000" / "steps.jsonl")
+    assert [line["i"] for line in kept] == list(range(lost["lost"], MOST_HELD + 5))
+    assert MOST_HELD * 0.8 < len(kept) <= MOST_HELD
+
+
+def test_a_stream_that_holds_much_is_written_with_any_other(tmp_path: Path) -> None:
+    # Three hundred waits a step, ten steps a second: waiting for the next full flush would lose some.
+    folder = opened(tmp_path)
+    for number in range(3 * MOST_HELD):
+        folder.line("waits.jsonl.gz", {"i": number})
+        if number % 300 == 0:
+            folder.line("steps.jsonl", {"i": number // 300})
+            folder.flush("steps.jsonl")
+    folder.flush()
+    assert numbers(tmp_path / "job" / "rank-00000" / "waits.jsonl.gz") == list(range(3 * MOST_HELD))
+
+
+def test_numbers_of_numpy_and_torch_are_numbers(tmp_path: Path) -> None:
+    import numpy as np
+    import torch
+
+    folder = opened(tmp_path)
+    folder.line("steps.jsonl", {"samples": np.int64(8), "more": torch.tensor(4)})
+    folder.flush()
+    assert lines(tmp_path / "job" / "rank-00000" / "steps.jsonl") == [{"samples": 8, "more": 4}]
+
+
+def small_streams(monkeypatch: pytest.MonkeyPatch, size_bytes: int) -> None:
+    for stream in run.STREAM_BYTES:
+        monkeypatch.setitem(run.STREAM_BYTES, stream, size_bytes)
+
+
+def numbers(path: Path) -> list[int]:
+    return [line["i"] for line in lines(path)]
+
+
+@pytest.mark.parametrize("stream", ["steps.jsonl", "waits.jsonl.gz"])
+def test_a_full_stream_keeps_its_beginning_and_what_is_newest(
+    stream: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_streams(monkeypatch, 8_000)
+    folder = opened(tmp_path)
+    most = 0
+    for number in range(3000):
+        folder.line(stream, {"i": number})
+        folder.flush()
+        if number % 100 == 0:
+            files = list(folder.path.glob("*.jsonl*"))  # type: ignore[union-attr]
+            most = max(most, sum(file.stat().st_size for file in files))
+    segments = run.segments_of(tmp_path / "job" / "rank-00000", stream)
+    kept = [numbers(file) for file in segments.values()]
+    assert 0.8 * 8_000 < most <= 8_000
+    assert len(kept) == run.SEGMENTS
+    assert next(iter(segments)) == 0
+    assert list(segments)[1:] == list(range(max(segments) - 6, max(segments) + 1))
+    assert kept[0] == list(range(len(kept[0])))
+    newest = [*itertools.chain(*kept[1:])]
+    assert newest == list(range(newest[0], 3000))
+
+
+def test_many_lines_at_once_are_spread_over_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_streams(monkeypatch, 8_000)
+    folder = opened(tmp_path)
+    for number in range(400):
+        folder.line("steps.jsonl", {"i": number})
+    folder.flush()
+    files = run.segments_of(tmp_path / "job" / "rank-00000", "steps.jsonl").values()
+    assert max(file.stat().st_size for file in files) <= 1000
+    assert [*itertools.chain(*map(numbers, files))] == list(range(400))
+
+
+def test_taking_a_stream_back_takes_every_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_streams(monkeypatch, 800)
+    folder = opened(tmp_path)
+    for number in range(500):
+        folder.line("steps.jsonl", {"i": number})
+        folder.line("waits.jsonl.gz", {"i": number})
+        folder.flush("steps.jsonl")
+    folder.discard("steps.jsonl")
+    folder.line("steps.jsonl", {"i": 7})
+    folder.flush()
+    rank = tmp_path / "job" / "rank-00000"
+    assert sorted(file.name for file in rank.glob("steps*")) == ["steps.jsonl"]
+    assert numbers(rank / "steps.jsonl") == [7]
+    assert list(rank.glob("waits*"))
+
+
+def test_a_segment_that_cannot_be_taken_away_stops_the_stream_not_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_streams(monkeypatch, 800)
+    folder = opened(tmp_path)
+    unlink = Path.unlink
+
+    def refuse(file: Path, *, missing_ok: bool = False) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    for number in range(500):
+        folder.line("steps.jsonl", {"i": number})
+        with suppress(PermissionError):
+            folder.flush()
+    rank = tmp_path / "job" / "rank-00000"
+    assert sum(file.stat().st_size for file in rank.glob("steps*")) <= 800
+    monkeypatch.setattr(Path, "unlink", unlink)
+    folder.flush()
+    newest = max(run.segments_of(rank, "steps.jsonl").items())[1]
+    assert numbers(newest)[-1] == 499
+
+
+def test_a_signal_handler_may_record_in_the_middle_of_recording(tmp_path: Path) -> None:
+    # Such as one that saves a checkpoint, which waits for the other ranks.
+    import signal
+
+    folder = opened(tmp_path)
+    handled = 0
+
+    def handler(*_: object) -> None:
+        nonlocal handled
+        handled += 1
+        folder.line("waits.jsonl.gz", {"i": handled})
+        folder.flush("waits.jsonl.gz")
+
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    try:
+        for number in range(1500):
+            folder.line("waits.jsonl.gz", {"i": -number})
+            folder.flush()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    folder.flush()
+    found = numbers(tmp_path / "job" / "rank-00000" / "waits.jsonl.gz")
+    assert handled > 10
+    assert sorted(found) == sorted([*range(-1499, 1), *range(1, handled + 1)])
+
+
+def test_an_interruption_in_the_middle_of_writing_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = opened(tmp_path)
+    append = folders._append
+
+    def interrupted(file: Path, data: bytes) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(folders, "_append", interrupted)
+    folder.line("steps.jsonl", {"i": 0})
+    with pytest.raises(KeyboardInterrupt):
+        folder.flush()
+    monkeypatch.setattr(folders, "_append", append)
+    folder.line("steps.jsonl", {"i": 1})
+    folder.flush()
+    assert numbers(tmp_path / "job" / "rank-00000" / "steps.jsonl") == [0, 1]

@@ -1,11 +1,14 @@
 """Counters, on a GPU that is a Python object with NVML's names."""
 
 import sys
+import time
 import types
 
 import pytest
 
-from scaleprof.collect.sampler import gpu_counters, process_counters
+from scaleprof.collect import sampler
+from scaleprof.collect.guard import Guard
+from scaleprof.collect.sampler import Sampler, gpu_counters, process_counters
 
 
 class NVMLError(Exception):
@@ -80,6 +83,44 @@ def test_no_driver_no_binding_and_no_gpu_give_no_counters(with_gpu, monkeypatch:
     assert gpu_counters(0) is None
     monkeypatch.setitem(sys.modules, "pynvml", None)
     assert gpu_counters(0) is None
+
+
+def test_a_driver_that_cannot_be_loaded_gives_no_counters(with_gpu) -> None:
+    module = fake_nvml()
+
+    def no_library() -> None:
+        raise OSError("libnvidia-ml.so.1: cannot open shared object file")
+
+    module.nvmlInit = no_library  # type: ignore[attr-defined]
+    with_gpu(module)
+    assert gpu_counters(0) is None
+
+
+def test_a_counter_that_this_binding_lacks_costs_itself(with_gpu) -> None:
+    module = fake_nvml()
+    del module.nvmlDeviceGetCurrentClocksEventReasons
+    with_gpu(module)
+    read = gpu_counters(0)
+    assert read is not None
+    assert "gpu_throttled" not in read()
+    assert len(read()) == 7
+
+
+def test_a_gpu_that_is_lost_does_not_cost_the_counters_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost() -> dict[str, float]:
+        raise RuntimeError("GPU is lost")
+
+    monkeypatch.setattr(sampler, "gpu_counters", lambda device: lost)
+    guard, seen = Guard(), list[dict[str, float]]()
+    thread = Sampler(100, lambda now, counters: seen.append(counters), guard)
+    assert thread.watch_gpu(0)
+    thread.start()
+    deadline = time.monotonic() + 5
+    while len(seen) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    thread.stop()
+    assert seen[2]["rss_bytes"] > 1e6
+    assert "GPU is lost" in guard.warnings[0]
 
 
 def test_the_process_is_counted_everywhere() -> None:

@@ -1,59 +1,8 @@
-"""The line streams of a recording, whole and as a killed job leaves them."""
+"""What the lines of a recording say."""
 
-import gzip
-import json
 import math
-from pathlib import Path
 
-import pytest
-
-from scaleprof.readers.streams import issued_by_recorder, read_lines, sample_columns, step_lines, wait_spans
-from tests.readers.making import write_bytes
-
-LINES = [{"i": number, "t0": 100 * number, "t1": 100 * number + 90} for number in range(50)]
-TEXT = "".join(json.dumps(line) + "\n" for line in LINES).encode()
-
-
-@pytest.mark.parametrize("name", ["s.jsonl", "s.jsonl.gz"])
-def test_whole_lines_are_read(tmp_path: Path, name: str) -> None:
-    assert read_lines(write_bytes(tmp_path / name, TEXT)) == (LINES, [])
-
-
-def test_a_stream_that_does_not_exist_is_empty(tmp_path: Path) -> None:
-    assert read_lines(tmp_path / "s.jsonl") == ([], [])
-
-
-def test_a_cut_off_last_line_is_a_caveat(tmp_path: Path) -> None:
-    found, said = read_lines(write_bytes(tmp_path / "s.jsonl", TEXT[:-5]))
-    assert found == LINES[:-1]
-    assert said == ["the last line of s.jsonl is damaged, as a killed job leaves it: 49 lines were read"]
-
-
-def test_cut_off_compressed_data_keeps_its_lines(tmp_path: Path) -> None:
-    found, said = read_lines(write_bytes(tmp_path / "s.jsonl.gz", gzip.compress(TEXT)[:-10], gz=False))
-    assert found == LINES[: len(found)]
-    assert len(found) > 40
-    assert len(said) == 1
-
-
-def test_flushed_compressed_data_without_its_end_keeps_all_lines(tmp_path: Path) -> None:
-    path = tmp_path / "s.jsonl.gz"
-    with path.open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb") as file:
-        file.write(TEXT)
-        file.flush()
-        raw.flush()
-        flushed = path.read_bytes()
-    found, said = read_lines(write_bytes(tmp_path / "t.jsonl.gz", flushed, gz=False))
-    assert found == LINES
-    assert "ends too early" in said[0]
-
-
-def test_damaged_lines_in_the_middle_are_counted(tmp_path: Path) -> None:
-    lines = TEXT.splitlines(keepends=True)
-    lines[3], lines[9] = b"\x00\x00\n", b"[1]\n"
-    found, said = read_lines(write_bytes(tmp_path / "s.jsonl", b"".join(lines)))
-    assert len(found) == 48
-    assert said == ["2 of 50 lines of s.jsonl are damaged and were left out"]
+from scaleprof.readers.streams import issued_by_recorder, sample_columns, step_lines, wait_lines
 
 
 def test_a_step_line_says_what_it_knows() -> None:
@@ -84,12 +33,12 @@ def test_steps_come_in_order_of_time_and_nonsense_is_left_out() -> None:
     assert [line.index for line in step_lines(lines)] == [1, 2]
 
 
-def test_waits_are_a_set_in_unix_time() -> None:
-    found = wait_spans(
-        [{"t": 50, "d": 10, "what": "x", "i": 0}, {"t": 10, "d": 20}, {"t": 25, "d": 10}, {"d": 5}], 1000
-    )
-    assert list(zip(found.start.tolist(), found.end.tolist(), strict=True)) == [(1010, 1035), (1050, 1060)]
-    assert len(wait_spans([], 0).start) == 0
+def test_waits_stand_in_order_of_time_and_in_unix_time() -> None:
+    found = wait_lines([{"t": 50, "d": 10, "what": "x", "op": "recv"}, {"t": 10, "d": 20}, {"d": 5}, {"t": -1}], 1000)
+    assert found.start_ns.tolist() == [1010, 1050]
+    assert (found.dur_ns.tolist(), found.what, found.op) == ([20, 10], ("", "x"), ("", "recv"))
+    assert found.comm.tolist() == [-1, -1]
+    assert len(wait_lines([], 0).start_ns) == 0
 
 
 def test_a_counter_that_a_sample_lacks_is_nan() -> None:
