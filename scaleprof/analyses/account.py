@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from scaleprof.intervals import EMPTY, Ints, Spans, covered, intersect, partition, subtract, union
 from scaleprof.results import Table
-from scaleprof.trace import UNKNOWN, Kind, Trace
+from scaleprof.trace import UNKNOWN, Events, Kind, Trace
 
 METHODS = ("device", "operators", "emulated", "subtracted")
 NESTING_NS = 2  # rounding lets a child overrun its parent by this much
@@ -170,8 +170,8 @@ def _subtract_blocked(trace: Trace, activity: Activity, windows: Spans, rows: In
 
 def _host_activity(trace: Trace) -> Activity:
     events, kinds = trace.events, trace.kinds
-    comm = union(events.spans(np.isin(kinds, _COMMUNICATION)))
     blocked = union(trace.waits, events.spans(kinds == Kind.WAIT))
+    comm = _communication(events, kinds, blocked)
     spans_of_compute = kinds == Kind.COMPUTE
     leaves = leaf_operators(trace)
     if leaves.any():
@@ -183,6 +183,15 @@ def _host_activity(trace: Trace) -> Activity:
         return Activity("emulated", compute, comm, EMPTY, blocked, _sum_by_step(trace, spans_of_compute))
     nothing = np.zeros(len(trace.steps), dtype=np.int64)
     return Activity("subtracted", EMPTY, comm, EMPTY, blocked, nothing)
+
+
+def _communication(events: Events, kinds: NDArray[np.uint8], blocked: Spans) -> Spans:
+    """Communication in progress, on a host. gloo's spans of sends and receives last until somebody waits for them, however short the transfer
+    was: where waits are known, they count only within these."""
+    transfers = union(events.spans(kinds == Kind.P2P))
+    if len(blocked.start):
+        transfers = intersect(transfers, blocked)
+    return union(events.spans(kinds == Kind.COLLECTIVE), transfers)
 
 
 def leaf_operators(trace: Trace) -> NDArray[np.bool_]:

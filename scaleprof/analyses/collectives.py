@@ -29,6 +29,10 @@ def collectives(trace: Trace) -> Table:
     inside = by_time >= 0
     if len(trace.steps):
         inside &= when < trace.steps.host_end_ns[np.maximum(by_time, 0)]
+    transfer = np.array([op in ("send", "recv") for op in comm.op], dtype=np.bool_)
+    on_device = ran & (trace.lanes.device[lane] >= 0 if some else False)
+    # gloo's spans of sends and receives last until somebody waits for them: that is no time of the transfer's.
+    timed = ran & (on_device | ~transfer)
     step_row = np.where(ran & some, events.step[at] if some else -1, np.where(inside, by_time, -1))
     return Table(
         {
@@ -40,10 +44,34 @@ def collectives(trace: Trace) -> Table:
             "seq": comm.seq,
             "issued_ns": comm.issued_ns,
             "start_ns": start,
-            "dur_ns": np.where(ran, events.dur_ns[at] if some else 0, UNKNOWN),
+            "dur_ns": np.where(timed, events.dur_ns[at] if some else 0, UNKNOWN),
+            "peer": comm.peer,
             "name": [str(texts[events.name[place]]) if is_run else "" for place, is_run in zip(at, ran, strict=True)],
             "stream": np.where(ran, trace.lanes.stream[lane] if some else -1, -1),
-            "on_device": ran & (trace.lanes.device[lane] >= 0 if some else False),
+            "on_device": on_device,
+        }
+    )
+
+
+def waits(trace: Trace) -> Table:
+    """One row per wait of the calling thread in a step: where it waited, and the operation it waited for, as far as that can be told."""
+    blocked, comm = trace.blocked, trace.comm
+    numbers = np.append(trace.steps.index, -1)
+    row = np.searchsorted(trace.steps.host_start_ns, blocked.start_ns, side="right") - 1
+    inside = row >= 0
+    if len(trace.steps):
+        inside &= blocked.start_ns < trace.steps.host_end_ns[np.maximum(row, 0)]
+    known, places = blocked.comm >= 0, blocked.comm.tolist()
+    said = zip(places, blocked.op, strict=True)
+    return Table(
+        {
+            "step": numbers[np.where(inside, row, -1)],
+            "what": list(blocked.what),
+            "op": [comm.op[place] if place >= 0 else op for place, op in said],
+            "group": [comm.group[place] if place >= 0 else "" for place in places],
+            "bytes": np.where(known, comm.bytes[np.maximum(blocked.comm, 0)] if len(comm.row) else UNKNOWN, UNKNOWN),
+            "collective": blocked.comm,
+            "dur_ns": blocked.dur_ns,
         }
     )
 
@@ -89,9 +117,30 @@ def conclude(view: RunView, options: None) -> Result | None:
     headline = f"{many(round(counted / steps_seen), 'operation')} a step and rank"
     headline += f", {total / steps_seen / 1e6:.3g} MB" if known else ""
     headline += f", {duration(summed)} in progress in all" if summed else ""
-    return Result(
-        "collectives", "Collectives", headline, tuple(metrics), {"collectives": table}, caveats=tuple(caveats)
-    )
+    tables = {"collectives": table}
+    blocked = _waits_table(view, wanted)
+    if len(blocked):
+        tables["waits"] = blocked
+    return Result("collectives", "Collectives", headline, tuple(metrics), tables, caveats=tuple(caveats))
+
+
+def _waits_table(view: RunView, wanted: np.ndarray) -> Table:
+    """Where the calling threads were blocked, for which operations, in ms a step and rank."""
+    rows: dict[tuple[str, str, str], list[int]] = {}
+    steps_seen = 0
+    for rank, table in view.fact("waits").items():
+        mine = np.asarray(view.fact("steps")[rank]["step"]) if rank in view.fact("steps") else wanted
+        steps_seen += int(np.isin(mine, wanted).sum())
+        keep = np.isin(np.asarray(table["step"]), wanted)
+        # A loop over waits, not events: there are some tens a step.
+        for place in np.flatnonzero(keep).tolist():
+            entry = rows.setdefault((table["what"][place], table["op"][place], table["group"][place]), [0, 0])
+            entry[0] += 1
+            entry[1] += int(table["dur_ns"][place])
+    ordered = sorted(rows.items(), key=lambda item: (-item[1][1], item[0]))
+    names = ("waited_at", "op", "group", "count_per_step", "blocked_ms_per_step")
+    seen = max(steps_seen, 1)
+    return Table.of_rows(names, [[*key, count / seen, blocked / seen / 1e6] for key, (count, blocked) in ordered])
 
 
 def _rank_steps(view: RunView, wanted: np.ndarray) -> int:
@@ -115,4 +164,4 @@ def _table(rows: dict[tuple[str, int, str, str, str, str], list[int]], steps_see
     return Table.of_rows(names, values)
 
 
-COLLECTIVES = Analysis("collectives", {**STEP_NEEDS, "collectives": collectives}, conclude)
+COLLECTIVES = Analysis("collectives", {**STEP_NEEDS, "collectives": collectives, "waits": waits}, conclude)

@@ -44,10 +44,11 @@ class StepCounters:
     input_ns: int = 0
     optimizer_ns: int = 0
     backward_ns: int = 0
+    backward_passes: int = 0
     runq_wait_ns: int = 0
     """Cores waited for while blocked in communication or in an emulated sleep: no fault of the machine's."""
     batch_samples: int = 0
-    _absent: set[str] = field(default_factory=lambda: {"data", "bwd", "opt", "wait", "n_wait", "runq_wait"})
+    _absent: set[str] = field(default_factory=lambda: {"data", "bwd", "micro", "opt", "wait", "n_wait", "runq_wait"})
     """What nothing has measured yet: absent from the lines, not 0."""
     _before: dict[str, int] = field(default_factory=dict)
     _first: dict[str, int] = field(default_factory=dict)
@@ -82,6 +83,7 @@ class StepCounters:
             "runq_wait": self.runq_wait_ns,
             "data": self.input_ns,
             "bwd": self.backward_ns,
+            "micro": self.backward_passes,
             "opt": self.optimizer_ns,
             "wait": self.wait_ns,
             "n_wait": self.waits,

@@ -2,8 +2,9 @@
 
 import functools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any, Protocol, TypeVar, cast
 
 from scaleprof.collect.counters import StepCounters
 from scaleprof.collect.guard import Guard
@@ -11,14 +12,29 @@ from scaleprof.collect.patching import Patches
 
 Batch = TypeVar("Batch")
 
+SPAN = "scaleprof::input"
+
+
+class Job(Protocol):
+    """What is asked of the recording."""
+
+    def in_job(self) -> bool:
+        """Whether this is the recorded thread of the recorded process, and the recording runs."""
+
+    def span(self, name: str) -> Any | None:
+        """A span for the trace, None while no window is open."""
+
 
 class InputPoints:
     """Measures every `next` of a DataLoader on the training thread; loaders inside loaders count once."""
 
-    def __init__(self, counters: StepCounters, guard: Guard, in_job: Callable[[], bool]) -> None:
+    def __init__(self, counters: StepCounters, guard: Guard, job: Job) -> None:
+        self.batches = 0
+        self.shape: dict[str, Any] | None = None
+        """Shape and type of the first tensor in the last batch."""
         self._counters = counters
         self._guard = guard
-        self._in_job = in_job
+        self._job = job
         self._depth = 0
 
     def install(self, patches: Patches) -> None:
@@ -40,17 +56,19 @@ class InputPoints:
     def _around_next(self, original: Any) -> Any:
         @functools.wraps(original)
         def measured_next(iterator: Any) -> Any:
-            if not self._in_job():
+            if not self._job.in_job():
                 return original(iterator)
             return self._measure(lambda: original(iterator))
 
         return measured_next
 
     def _measure(self, fetch: Any) -> Any:
+        span = self._job.span(SPAN) if not self._depth else None
         self._depth += 1
         start = time.perf_counter_ns()
         try:
-            batch = fetch()
+            with span if span is not None else nullcontext():
+                batch = fetch()
         finally:
             self._depth -= 1
             if not self._depth:
@@ -58,19 +76,25 @@ class InputPoints:
                 self._counters.seen("data")
         if not self._depth:
             with self._guard.on("samples could not be counted in the batches"):  # a batch may be anything
-                self._counters.batch_samples += samples_in(batch)
+                self.batches += 1
+                tensor = first_tensor(batch)
+                if tensor is not None:
+                    self._counters.batch_samples += int(tensor.shape[0]) if len(tensor.shape) else 0
+                    self.shape = {
+                        "shape": [int(size) for size in tensor.shape],
+                        "dtype": str(getattr(tensor, "dtype", "")),
+                    }
         return batch
 
 
-def samples_in(batch: Any) -> int:
-    """The first dimension of the first tensor in a batch; 0 where there is none."""
-    shape = getattr(batch, "shape", None)
-    if isinstance(shape, Sequence):
-        return int(shape[0]) if len(shape) else 0
+def first_tensor(batch: Any) -> Any | None:
+    """The first thing in a batch that has a shape; None where there is none."""
+    if isinstance(getattr(batch, "shape", None), Sequence):
+        return batch
     if isinstance(batch, Mapping):
         parts: Iterable[Any] = batch.values()
     elif isinstance(batch, Sequence) and not isinstance(batch, str | bytes):
         parts = batch
     else:
-        return 0
-    return next((count for part in parts if (count := samples_in(part))), 0)
+        return None
+    return next((tensor for part in parts if (tensor := first_tensor(part)) is not None), None)

@@ -1,4 +1,4 @@
-"""What is being trained, found out without being told: strategy, model, precision, process groups.
+"""What is being trained, found out without being told: model, precision, parameters, and with `strategy.py` how the ranks share the work.
 
 One pass over the garbage collector's objects, once, between two steps: hooks on every module would make torch.compile recompile.
 """
@@ -12,7 +12,35 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scaleprof.collect.patching import Patches
+from scaleprof.collect.strategy import Layout, Parts, class_name, layout_of, replicated
 from scaleprof.run import ProcessGroup
+
+
+@dataclass
+class Seen:
+    """What was seen while the first steps ran, and cannot be seen between them."""
+
+    autocast: set[str] = field(default_factory=set)
+    """Types that autocast was entered with."""
+    no_sync: bool = False
+    """Some backward passes left their gradients where they were."""
+    communicates: bool = False
+    tasks: bool = False
+    batches: int = 0
+    batch: dict[str, Any] | None = None
+    backward_passes: Counter[int] = field(default_factory=Counter)
+    """By step."""
+
+    def count_backward(self, step: int) -> None:
+        """A backward pass has ended in this step."""
+        self.backward_passes[step] += 1
+
+    def micro_batches(self, optimizers: int) -> int | None:
+        """Backward passes whose gradients one optimizer step adds up; None where several passes may mean something else."""
+        passes = set(self.backward_passes.values())
+        [number] = passes if len(passes) == 1 else [0]
+        fed = sum(self.backward_passes.values()) == self.batches
+        return number if number > 1 and optimizers == 1 and (self.no_sync or fed) else None
 
 
 @dataclass(frozen=True)
@@ -23,11 +51,13 @@ class Found:
     model: str | None = None
     precision: str | None = None
     parameters: int | None = None
+    local_parameters: int | None = None
+    layout: Layout = field(default_factory=Layout)
     details: dict[str, Any] = field(default_factory=dict)
     device: str | None = None
     """Where the parameters are."""
     unknown: str = ""
-    """A strategy that was seen and is not described yet."""
+    """How the ranks share the work, where that has no name here."""
 
 
 def process_groups() -> tuple[ProcessGroup, ...]:
@@ -48,51 +78,81 @@ def process_groups() -> tuple[ProcessGroup, ...]:
     return tuple(groups)
 
 
-def find_out(optimizers: list[Any], world_size: int, autocast: set[str], *, communicates: bool) -> Found:
-    """Strategy, model and parameters of the job that these optimizers train; `autocast` are the types it was seen to compute in."""
-    from torch.nn.parallel import DistributedDataParallel
-
+def find_out(optimizers: list[Any], world_size: int, seen: Seen) -> Found:
+    """Strategy, model and parameters of the job that these optimizers train."""
     trained = {
         id(parameter) for optimizer in optimizers for group in optimizer.param_groups for parameter in group["params"]
     }
-    roots = _roots(_live_modules(), trained)
+    live = _live()
+    roots = _roots(live["module"], trained)
     parameters = {id(p): p for root in roots for p in root.parameters()}
-    wrapped = next((m for root in roots for m in root.modules() if isinstance(m, DistributedDataParallel)), None)
-    details: dict[str, Any] = {"optimizers": sorted({type(optimizer).__name__ for optimizer in optimizers})}
-    strategy, unknown = "single", ""
-    if wrapped is not None:
-        strategy = "ddp"
-        details["ddp"] = _ddp_details(wrapped)
-    elif other := _other_strategy(roots, parameters.values(), optimizers):
-        strategy, unknown = None, other  # type: ignore[assignment]
-    elif world_size > 1:
-        strategy = None if communicates else "tasks"  # type: ignore[assignment]
-        unknown = "the ranks communicate, but how they share the work" if communicates else ""
-    root = next(iter(roots), None)
-    model = type(_innermost(wrapped or root)).__name__ if root is not None else None
-    types = sorted({str(p.dtype).removeprefix("torch.") for p in parameters.values() if p.dtype.is_floating_point})
+    roots = [_shown(root, live["module"]) for root in roots]
+    modules = list({id(module): module for root in roots for module in root.modules()}.values())
+    stages = [stage for stage in live["stage"] if any(id(p) in parameters for p in stage.submod.parameters())]
+    parts = Parts(modules, list(parameters.values()), optimizers, stages, live["schedule"] if stages else [])
+    layout = layout_of(parts)
+    details: dict[str, Any] = {
+        "optimizers": sorted({type(optimizer).__name__ for optimizer in optimizers}),
+        **layout.details,
+    }
+    micro = seen.micro_batches(len(optimizers)) if not stages else None
+    if micro:
+        details["micro_batches"] = micro
+    if seen.batch is not None:
+        details["batch"] = seen.batch
+    strategy, unknown = _named(layout, micro, world_size, seen)
     return Found(
         strategy=strategy,
-        model=model,
-        precision="+".join([*types, *(f"autocast {name}" for name in sorted(autocast))]) or None,
-        parameters=sum(p.numel() for p in parameters.values()) or None,
+        model=_model(roots, stages),
+        precision=_precision(parameters.values(), seen.autocast, layout.compute_types),
+        parameters=layout.parameters or None,
+        local_parameters=layout.local_parameters or None,
+        layout=layout,
         details=details,
         device=_device_of(parameters.values()),
         unknown=unknown,
     )
 
 
-def _live_modules() -> dict[int, Any]:
+def _named(layout: Layout, micro: int | None, world_size: int, seen: Seen) -> tuple[str | None, str]:
+    """The strategy in a few words, or why it has no name."""
+    words = list(layout.words)
+    if not words and seen.tasks:
+        return "tasks", ""
+    if not words and world_size > 1:
+        if seen.communicates:
+            return None, "the ranks communicate, but how they share the work"
+        return "tasks", ""
+    return "+".join([*(words or ["single"]), *([f"accumulate{micro}"] if micro else [])]), ""
+
+
+def _precision(parameters: Iterable[Any], autocast: set[str], compute_types: Iterable[str]) -> str | None:
+    types = sorted({str(p.dtype).removeprefix("torch.") for p in parameters if p.dtype.is_floating_point})
+    computed = [f"mixed {name}" for name in sorted(compute_types) if name not in types]
+    return "+".join([*types, *computed, *(f"autocast {name}" for name in sorted(autocast))]) or None
+
+
+def _live() -> dict[str, Any]:
+    """Modules by id, and the stages and schedules of pipelines: the type of an object is looked at once for each type."""
     import torch
 
-    is_module: dict[type, bool] = {}
-    found = {}
+    families: dict[str, type] = {"module": torch.nn.Module}
+    if "torch.distributed.pipelining" in sys.modules:
+        from torch.distributed.pipelining.schedules import _PipelineSchedule
+        from torch.distributed.pipelining.stage import _PipelineStageBase
+
+        families |= {"stage": _PipelineStageBase, "schedule": _PipelineSchedule}
+    family_of: dict[type, str] = {}
+    found: dict[str, Any] = {"module": {}, "stage": [], "schedule": []}
     for thing in gc.get_objects():
         kind = type(thing)
-        if kind not in is_module:
-            is_module[kind] = issubclass(kind, torch.nn.Module)
-        if is_module[kind]:
-            found[id(thing)] = thing
+        if kind not in family_of:
+            family_of[kind] = next((name for name, base in families.items() if issubclass(kind, base)), "")
+        family = family_of[kind]
+        if family == "module":
+            found[family][id(thing)] = thing
+        elif family:
+            found[family].append(thing)
     return found
 
 
@@ -107,15 +167,36 @@ def _roots(modules: dict[int, Any], trained: set[int]) -> list[Any]:
     return [module for module in tops if any(id(parameter) in trained for parameter in module.parameters())]
 
 
-def _innermost(module: Any) -> Any:
-    """The user's own module inside what torch.compile and DistributedDataParallel put around it."""
-    from torch.nn.parallel import DistributedDataParallel
+def _shown(root: Any, modules: dict[int, Any]) -> Any:
+    """The user's module where the root is what `replicate` keeps out of sight: a DistributedDataParallel around a bare list of parameters."""
+    if type(root).__name__ == "DistributedDataParallel" and type(root.module).__name__ == "ParameterList":
+        return next((module for module in modules.values() if replicated(module) is root), root)
+    return root
 
+
+def _model(roots: list[Any], stages: list[Any]) -> str | None:
+    """The class of the user's own module: of what stands in a pipeline's stage, else of the largest root without what torch put around it."""
+    import torch
+
+    inside = stages[0].submod if stages else next(iter(roots), None)
+    if inside is None:
+        return None
+    inside = _innermost(inside)
+    children = {type(child) for child in inside.children()}
+    if isinstance(inside, torch.nn.ModuleList) and len(children) == 1:
+        return class_name(next(iter(inside.children())))
+    return class_name(inside)
+
+
+def _innermost(module: Any) -> Any:
+    """The user's own module inside what torch.compile, DistributedDataParallel and FullyShardedDataParallel put around it."""
     while True:
-        if isinstance(module, DistributedDataParallel):
+        if type(module).__name__ == "DistributedDataParallel":
             module = module.module
         elif "_orig_mod" in module._modules:
             module = module._modules["_orig_mod"]
+        elif "_fsdp_wrapped_module" in module._modules:
+            module = module._modules["_fsdp_wrapped_module"]
         else:
             return module
 
@@ -139,29 +220,3 @@ def watch_autocast(patches: Patches, in_job: Callable[[], bool], seen: set[str])
         return enter
 
     patches.wrap(torch.amp.autocast_mode.autocast, "__enter__", around)
-
-
-def _ddp_details(module: Any) -> dict[str, Any]:
-    return {
-        "group": module.process_group.group_name,
-        "group_size": module.process_group.size(),
-        "bucket_cap_mb": module.bucket_bytes_cap / 2**20,
-        "comm_hooks": [getattr(hook[0], "__name__", str(hook[0])) for hook in getattr(module, "_comm_hooks", [])],
-        "gradient_as_bucket_view": module.gradient_as_bucket_view,
-        "static_graph": module.static_graph,
-        "find_unused_parameters": module.find_unused_parameters,
-    }
-
-
-def _other_strategy(roots: list[Any], parameters: Any, optimizers: list[Any]) -> str:
-    """The name of a strategy that this version records without describing it; empty for none."""
-    names = {type(module).__name__ for root in roots for module in root.modules()}
-    if "FullyShardedDataParallel" in names or any(name.startswith("FSDP") for name in names):
-        return "fully sharded data parallel"
-    if any(type(parameter).__name__ == "DTensor" for parameter in parameters):
-        return "tensor parallel or sharded parameters"
-    if any(type(optimizer).__name__ == "ZeroRedundancyOptimizer" for optimizer in optimizers):
-        return "ZeRO"
-    if "torch.distributed.pipelining" in sys.modules:
-        return "pipeline parallel"
-    return ""

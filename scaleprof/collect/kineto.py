@@ -39,6 +39,7 @@ class Profiler:
         self.window: OpenWindow | None = None
         self.stop_ns = 0
         self.export_ns = 0
+        self._of_all_threads = False
 
     @staticmethod
     def available() -> bool:
@@ -50,7 +51,7 @@ class Profiler:
 
     @staticmethod
     def others_active() -> bool:
-        """Whether a profiler runs already; starting a second one loses both."""
+        """Whether this thread's profiler runs already; starting a second one loses both. One of all threads, as ours, does not count."""
         import torch
 
         return bool(torch._C._autograd._profiler_enabled())
@@ -63,12 +64,17 @@ class Profiler:
 
         # Kineto announces every start and stop on the terminal; ours are nobody's concern. Whoever sets the level keeps it.
         os.environ.setdefault("KINETO_LOG_LEVEL", "6")
-        config = ProfilerConfig(ProfilerState.KINETO, True, False, False, False, False, _ExperimentalConfig())
+        try:
+            extra = _ExperimentalConfig(profile_all_threads=True)
+        except TypeError:  # older than 2.8: what gloo's threads compute themselves is then not seen
+            extra = _ExperimentalConfig()
+        config = ProfilerConfig(ProfilerState.KINETO, True, False, False, False, False, extra)
         activities = {ProfilerActivity.CPU} | ({ProfilerActivity.CUDA} if cuda_in_use() else set())
         scopes = set() if level == "full" else {RecordScope.USER_SCOPE}
         torch._C._autograd._prepare_profiler(config, activities)
         enable: Any = torch._C._autograd._enable_profiler  # its stub lacks the scopes
         enable(config, activities, scopes)
+        self._of_all_threads = not self.others_active()
         self.window = OpenWindow(first_step, level)
 
     def stop(self) -> Any | None:
@@ -78,14 +84,16 @@ class Profiler:
         if self.window is None:
             return None
         self.window = None
-        if not self.others_active():
+        if self._of_all_threads and self.others_active():
+            return None  # theirs would be stopped
+        if not self._of_all_threads and not self.others_active():
             return None
         start = time.perf_counter_ns()
         if cuda_in_use():
             torch.cuda.synchronize()  # kernels still in flight would be missing
         result = torch._C._autograd._disable_profiler()
         self.stop_ns += time.perf_counter_ns() - start
-        return result
+        return result if result.trace_start_ns() else None
 
     def export(self, result: Any, path: Path, change: Callable[[Path], None] | None = None) -> None:
         """Write a window's result as gzipped JSON, at once or not at all; `change` may rewrite the plain file first."""

@@ -145,6 +145,13 @@ class profile:  # noqa: N801  a decorator reads as a verb
         with span if span is not None else nullcontext():
             yield
 
+    @contextmanager
+    def task(self, name: str) -> Iterator[None]:
+        """One of several independent tasks, such as a trial of a search: its time, steps and end are kept, and it is a span in the trace."""
+        session = _current()
+        with session.tasks.task(name) if session is not None and session.in_job() else nullcontext():
+            yield
+
     def emulated(self, *, compute_ms_per_step: float | None = None, link: str = "") -> None:
         """Say that compute is emulated (`emulated_sleep`): every report then says so, and knows the true time."""
         session = _current()

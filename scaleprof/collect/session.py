@@ -9,29 +9,30 @@ import os
 import threading
 import time
 import weakref
-from collections import Counter
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from scaleprof.clock import ClockAnchor
-from scaleprof.collect import identity
-from scaleprof.collect.about import Known, Records
 from scaleprof.collect.counters import RunQueue, StepCounters
+from scaleprof.collect.device import STEPS_LATER, DeviceWaits
 from scaleprof.collect.flight import FlightRecorder
-from scaleprof.collect.folder import RankFolder, claim_rank_folder
 from scaleprof.collect.guard import Guard
 from scaleprof.collect.inputs import InputPoints
-from scaleprof.collect.job import find_out, process_groups, watch_autocast
+from scaleprof.collect.job import Seen, find_out, watch_autocast
 from scaleprof.collect.kineto import OpenWindow, Profiler
 from scaleprof.collect.options import Options
+from scaleprof.collect.output import Output
 from scaleprof.collect.patching import Patches
+from scaleprof.collect.peers import PointToPoint
 from scaleprof.collect.rolling import RollingWindows
 from scaleprof.collect.sampler import Sampler
+from scaleprof.collect.spans import NamedSpans
 from scaleprof.collect.steps import OptimizerHooks
+from scaleprof.collect.tasks import Tasks
 from scaleprof.collect.waits import WaitPoints
 from scaleprof.run import (
-    COLLECTIVES_FILE,
+    DEVICE_FILE,
+    P2P_FILE,
     SAMPLES_FILE,
     STEPS_FILE,
     WAITS_FILE,
@@ -39,10 +40,6 @@ from scaleprof.run import (
 )
 
 LOOK_AT_STEP = 2  # the job is looked at after this many steps: by then optimizers and wrappers exist
-FLUSH_S = 5.0
-PATIENCE = 3  # times that a folder which cannot be made is tried
-CONSTANT = 0.8
-"""Share of the steps that must have taken as many samples as one another for that to be called the batch."""
 
 
 class Session:
@@ -57,26 +54,20 @@ class Session:
         self.active = False
         self.overslept_ns = 0
         """By how much emulated compute has lasted longer than asked for, so far."""
-        self.known = Known()
-        self._number = number
-        self._root = Path(options.folder).absolute()  # the training may change its working directory
-        self._folder = RankFolder()
-        self._records = Records(options)
+        self.out = Output(options, number, guard)
+        self.known = self.out.known
         self._patches = Patches()
         self._counters = StepCounters(RunQueue())
-        self._flight = FlightRecorder()
         self.windows = RollingWindows(options, guard, self._save_window)
-        self.inputs = InputPoints(self._counters, guard, self.in_job)
+        self.inputs = InputPoints(self._counters, guard, self)
+        self.tasks = Tasks(self)
+        self.device = DeviceWaits()
+        self._seen = Seen()
         self._optimizers: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._autocast: set[str] = set()
         self._hooks: OptimizerHooks | None = None
         self._sampler: Sampler | None = None
         self._perturbed = True  # the first step holds the start of the recording
-        self._samples: Counter[float] = Counter()
         self._issued_before = 0
-        self._failures = 0
-        self._run_id: str | None = None
-        self._flushed_s = time.monotonic()
         self._start_ns = self._first_start_ns = 0
 
     # ---- the life of a recording
@@ -102,19 +93,20 @@ class Session:
             if error is not None and not isinstance(error, GeneratorExit):
                 self.known.exception = type(error).__name__
                 self.known.exception = f"{type(error).__name__}: {error}"[:300]
+        with self.guard.on("the last steps' waits on the device are missing"):
+            self._write_device_waits(steps_later=0)
         self.known.anchors.append(ClockAnchor.now())
-        self._remember_group()
-        self._read_flight_recorder()
+        self.out.remember_group()
+        self.out.read_flight_recorder()
         self._open_folder(last_chance=True)
         with self.guard.on("the end of the streams could not be written"):
-            self._folder.flush()
-        self._write_rank(finished=True)
+            self.out.folder.flush()
+        self.out.write_rank(self._costs_ms(), finished=True)
         self._counters.runq.close()
 
     def _install(self) -> None:
         import torch
 
-        distributed = torch.distributed.is_available()
         patches = self._patches
         self.known.capabilities |= {"run_queue": self._counters.runq.available}
         self._part("profiler", Profiler.available)
@@ -122,12 +114,14 @@ class Session:
         self._part("steps", self._hook_optimizers)
         self._part("wait_points", lambda: WaitPoints(self, self.guard).install(patches))
         self._part("inputs", lambda: self.inputs.install(patches))
-        self._part("autocast", lambda: watch_autocast(patches, self.in_job, self._autocast))
+        self._part("autocast", lambda: watch_autocast(patches, self.in_job, self._seen.autocast))
+        self._part("named_spans", lambda: NamedSpans(self, self.guard, self._seen).install(patches))
         self._part("other_profilers", lambda: self.windows.install(patches, self.in_job, self._cut_window))
-        if distributed:
-            self._part(
-                "destroy", lambda: patches.wrap(torch.distributed, "destroy_process_group", self._around_destroy)
-            )
+        if torch.distributed.is_available():
+            around = self._around_destroy
+            self._part("reduce_scatters", lambda: self.out.flight.install(patches, self.in_job, self.guard))
+            self._part("destroy", lambda: patches.wrap(torch.distributed, "destroy_process_group", around))
+            self._part("p2p", lambda: PointToPoint(self.in_job, self._on_p2p, self.guard).install(patches))
         if self.known.capabilities["wait_points"]:
             self._counters.seen("wait", "n_wait", "runq_wait")
         if not self.known.capabilities["other_profilers"]:
@@ -181,7 +175,7 @@ class Session:
         if self.step_number:
             with self.guard.on("the steps guessed before the first explicit one could not be taken back"):
                 self.windows.drop()
-                self._folder.discard(STEPS_FILE)
+                self.out.folder.discard(STEPS_FILE)
             self.step_number = 0
             self._start_ns = self._first_start_ns
             self._counters.begin_step_at_first()
@@ -189,6 +183,8 @@ class Session:
 
     def _begin_step(self) -> None:
         self._counters.begin_step()
+        with self.guard.on("waits on the device are not measured"):
+            self.device.begin_step(self.step_number)
         self._start_ns = time.perf_counter_ns()
         self._first_start_ns = self._first_start_ns or self._start_ns
 
@@ -198,57 +194,64 @@ class Session:
         if stated is not None:
             line["samples"] = stated
         if "samples" in line:
-            self._samples[line["samples"]] += 1
+            self.out.count_samples(line["samples"])
         line["profiled"] = self.windows.is_open
         line["perturbed"] = self._perturbed
         self._perturbed = False
-        self._folder.line(STEPS_FILE, line)
-        self._folder.flush(STEPS_FILE)
+        self.out.line(STEPS_FILE, line)
+        self.out.folder.flush(STEPS_FILE)
 
     def _between_steps(self) -> None:
         self._open_folder()
         if self.step_number == LOOK_AT_STEP - 1:
-            self._issued_before = self.guard.call("collectives are not counted", self._flight.issued, 0)
+            self._issued_before = self.guard.call("collectives are not counted", self.out.flight.issued, 0)
         if self.step_number == LOOK_AT_STEP:
             self._look_at_job()
-        with self.guard.on("the flight recorder could not be read in time"):
-            if self.known.capabilities.get("flight_recorder") and self._flight.is_due():
-                self._read_flight_recorder()
+        self.out.read_flight_recorder_in_time()
+        with self.guard.on("waits on the device are missing"):
+            self._write_device_waits()
         with self.guard.on("a profiler window could not be opened, closed or saved"):
             if self.known.capabilities.get("profiler") and self.windows.turn(self.step_number):
                 self._perturbed = True
-        if time.monotonic() - self._flushed_s > FLUSH_S:
-            self._flushed_s = time.monotonic()
-            with self.guard.on("a part of the streams could not be written"):
-                self._folder.flush()
+        self.out.flush_in_time()
 
     def _look_at_job(self) -> None:
         began = time.perf_counter_ns()
-        self._remember_group()
+        self.out.remember_group()
         with self.guard.on("the strategy could not be found out"):
-            here = self._here()
-            communicates = self._flight.issued() > self._issued_before
-            known = self.known
-            known.found = find_out(
-                list(self._optimizers), here.world_size if here else 1, self._autocast, communicates=communicates
-            )
+            here, known = self.out.here(), self.known
+            seen = self._seen
+            seen.communicates = self.out.flight.issued() > self._issued_before
+            seen.tasks = self.tasks.any
+            seen.batch, seen.batches = self.inputs.shape, self.inputs.batches
+            known.found = find_out(list(self._optimizers), here.world_size if here else 1, seen)
             if known.found.unknown and not self.options.strategy:
                 self.guard.warn("the strategy is not described in this version", known.found.unknown)
             if self._sampler is not None and known.found.device == "cuda":
                 import torch
 
                 known.capabilities["nvml"] = self._sampler.watch_gpu(torch.cuda.current_device())
-        self._write_rank(finished=False)
+        self.out.write_rank(self._costs_ms(), finished=False)
         self.known.overhead["detect_ms"] = (time.perf_counter_ns() - began) / 1e6
+
+    def _open_folder(self, *, last_chance: bool = False) -> None:
+        self.out.open_folder(settled=last_chance or self.step_number > 0)
+
+    def _costs_ms(self) -> dict[str, float]:
+        profiler = self.windows.profiler
+        costs = {"profiler_stop_ms": profiler.stop_ns / 1e6, "export_ms": profiler.export_ns / 1e6}
+        if self._sampler is not None:
+            costs["sampler_ms"] = self._sampler.cpu_ns / 1e6
+        return costs
 
     # ---- profiler windows
 
     def _save_window(self, window: OpenWindow, last_step: int, result: Any) -> None:
-        self._read_flight_recorder()
-        if self._folder.path is None:
+        self.out.read_flight_recorder()
+        folder, redaction = self.out.folder.path, self.out.records.redaction
+        if folder is None:
             return
-        redaction = self._records.redaction
-        path = self._folder.path / trace_file_name(window.first_step, last_step, window.level)
+        path = folder / trace_file_name(window.first_step, last_step, window.level)
         self.windows.profiler.export(result, path, redaction.trace_file if redaction else None)
 
     def _cut_window(self) -> None:
@@ -260,7 +263,7 @@ class Session:
 
     def span(self, name: str) -> Any | None:
         """A span for the trace, None while no window is open."""
-        if not self.windows.is_open:
+        if not self.windows.is_open or os.getpid() != self.pid:
             return None
         import torch
 
@@ -274,17 +277,23 @@ class Session:
         """Core waiting that was no loss: the thread had asked to sleep."""
         self._counters.runq_wait_ns += waited_ns
 
-    def on_wait(self, start_ns: int, took_ns: int, runq_ns: int, what: str) -> None:
+    def on_wait(self, start_ns: int, took_ns: int, runq_ns: int, what: Mapping[str, str]) -> None:
         """The training thread was blocked in communication."""
         self._counters.wait_ns += took_ns
         self._counters.waits += 1
         self._counters.runq_wait_ns += runq_ns
-        self._folder.line(WAITS_FILE, {"t": start_ns, "d": took_ns, "what": what, "i": self.step_number})
+        self.out.line(WAITS_FILE, {"t": start_ns, "d": took_ns, **what, "i": self.step_number})
 
     def on_backward(self, took_ns: int) -> None:
         """A backward pass has ended."""
-        self._counters.seen("bwd")
+        self._counters.seen("bwd", "micro")
         self._counters.backward_ns += took_ns
+        self._counters.backward_passes += 1
+        if self.step_number < LOOK_AT_STEP:
+            self._seen.count_backward(self.step_number)
+
+    def _on_p2p(self, line: Mapping[str, Any]) -> None:
+        self.out.line(P2P_FILE, {**line, "i": self.step_number})
 
     def _on_optimizer(self, optimizer: Any, took_ns: int, ends_step: bool) -> None:
         now = time.perf_counter_ns()
@@ -297,88 +306,19 @@ class Session:
             self.boundary(now)
 
     def _on_sample(self, time_ns: int, counters: Mapping[str, float]) -> None:
-        self._folder.line(SAMPLES_FILE, {"t": time_ns, **counters})
+        self.out.line(SAMPLES_FILE, {"t": time_ns, **counters})
+
+    def _write_device_waits(self, *, steps_later: int = STEPS_LATER) -> None:
+        for line in self.device.finished(steps_later):
+            self.out.line(DEVICE_FILE, line)
 
     def _around_destroy(self, original: Any) -> Any:
         @functools.wraps(original)
         def destroy_process_group(*arguments: Any, **keywords: Any) -> Any:
             if self.active and os.getpid() == self.pid:
-                self._remember_group()
-                self._read_flight_recorder()
+                self.out.remember_group()
+                self.out.read_flight_recorder()
                 self._open_folder()
             return original(*arguments, **keywords)
 
         return destroy_process_group
-
-    # ---- who we are, and what is written about it
-
-    def _here(self) -> identity.Identity | None:
-        """Rank and world size. The process group knows best: a launcher may have started one process that spawned the ranks."""
-        if self.known.identity is None:
-            self.known.identity = identity.from_process_group() or identity.from_environment()
-        return self.known.identity
-
-    def _remember_group(self) -> None:
-        with self.guard.on("the process groups could not be remembered"):
-            if identity.from_process_group() is None:
-                return
-            import torch.distributed as dist
-
-            self._here()
-            self.known.groups = process_groups() or self.known.groups
-            self.known.backend = str(dist.get_backend())
-
-    def _read_flight_recorder(self) -> None:
-        if not self.known.capabilities.get("flight_recorder") or identity.from_process_group() is None:
-            return
-        began = time.perf_counter_ns()
-        with self.guard.on("collectives are missing"):
-            for entry in self._flight.new_entries():
-                self._folder.line(COLLECTIVES_FILE, entry)
-        cost = self.known.overhead.get("flight_recorder_ms", 0.0)
-        self.known.overhead["flight_recorder_ms"] = cost + (time.perf_counter_ns() - began) / 1e6
-
-    def _open_folder(self, *, last_chance: bool = False) -> None:
-        """Make the folder as soon as the rank is known: at once where a launcher says so, else at the first boundary."""
-        if self._folder.path is not None or self._failures >= PATIENCE or not (last_chance or self._is_known()):
-            return
-        self._failures += 1
-        with self.guard.on(f"the recording could not be written to {self._root}"):
-            here = self._here()
-            if here is None:
-                here = self.known.identity = identity.Identity(0, 1)
-            self._run_id = self._run_id or self._agree_on_run_id(here)
-            run = self._records.run(self.known, self._run_id)
-            name = f"{run.name}-n{run.world_size}-{identity.short(self._run_id)}"
-            path = claim_rank_folder(self._root, name, rank=here.rank, number=self._number)
-            self._folder.open(path, run, self._records.rank(self.known, self.guard.warnings, finished=False))
-
-    def _is_known(self) -> bool:
-        """Whether rank and world size are settled: a launcher that says 1 may have started one process that will spawn the ranks."""
-        if self.step_number or identity.from_process_group() is not None:
-            return True
-        stated = identity.from_environment()
-        return stated is not None and stated.world_size > 1
-
-    def _agree_on_run_id(self, here: identity.Identity) -> str:
-        run_id = identity.run_id_from_environment()
-        if run_id is None and here.world_size > 1:
-            ask = functools.partial(identity.run_id_from_store, here.rank, self._number)
-            return self.guard.call("the ranks could not agree on a run id", ask, "") or identity.new_run_id()
-        return run_id or identity.new_run_id()
-
-    def _write_rank(self, *, finished: bool) -> None:
-        with self.guard.on("what is known about the rank could not be written"):
-            profiler = self.windows.profiler
-            costs = {"profiler_stop_ms": profiler.stop_ns / 1e6, "export_ms": profiler.export_ns / 1e6}
-            if self._sampler is not None:
-                costs["sampler_ms"] = self._sampler.cpu_ns / 1e6
-            self.known.overhead |= costs
-            self.known.local_batch = self._constant_batch()
-            self._folder.write_rank(self._records.rank(self.known, self.guard.warnings, finished=finished))
-
-    def _constant_batch(self) -> float | None:
-        if not self._samples:
-            return self.options.samples_per_step
-        samples, count = self._samples.most_common(1)[0]
-        return samples if count >= CONSTANT * self._samples.total() else None

@@ -2,22 +2,32 @@
 
 The end of a backward pass is where DistributedDataParallel waits in C++, out of Python's sight: one callback runs when all gradients are
 computed, before DDP finishes, and a second one after it; between them lies the wait.
+
+On a GPU these calls return at once and the stream waits instead: events of the device's clock lie around each of them (`device.py`).
 """
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from scaleprof.collect.device import DeviceWaits
 from scaleprof.collect.guard import Guard
 from scaleprof.collect.patching import Patches
 
 SPAN = "scaleprof::wait"
+_OPS = (
+    "broadcast", "all_reduce", "all_reduce", "reduce", "all_gather", "all_gather", "all_gather", "gather", "scatter", "reduce_scatter",
+    "all_to_all", "all_to_all", "send", "recv", "recv", "barrier", "reduce_scatter", "", "all_reduce", "reduce_scatter",
+)  # fmt: skip
+"""What a `Work` was made for, by c10d's `OpType` (Work.hpp): the number has no name in Python."""
 
 
 class Listener(Protocol):
     """What the wait points tell, and ask."""
+
+    device: DeviceWaits
 
     def in_job(self) -> bool:
         """Whether this is the recorded thread of the recorded process, and the recording runs."""
@@ -28,8 +38,8 @@ class Listener(Protocol):
     def span(self, name: str) -> Any | None:
         """A span for the trace, None while no window is open."""
 
-    def on_wait(self, start_ns: int, took_ns: int, runq_ns: int, what: str) -> None:
-        """The thread was blocked."""
+    def on_wait(self, start_ns: int, took_ns: int, runq_ns: int, what: Mapping[str, str]) -> None:
+        """The thread was blocked: `what` names the wait point, and the operation where it is known."""
 
     def on_backward(self, took_ns: int) -> None:
         """A backward pass has ended."""
@@ -44,6 +54,7 @@ class _Begun:
     inside_ns: int
     inside_runq_ns: int
     span: Any | None
+    event: Any | None = None
 
 
 class WaitPoints:
@@ -63,6 +74,7 @@ class WaitPoints:
         import torch
 
         patches.wrap(torch.autograd, "backward", self._around_backward)
+        patches.wrap(torch.cuda.Stream, "wait_event", self._around_stream)
         if torch.distributed.is_available():
             import torch.distributed._functional_collectives as functional
 
@@ -78,26 +90,47 @@ class WaitPoints:
         def wait(*arguments: Any, **keywords: Any) -> Any:
             if compiling() or self._depth or not self._listener.in_job():
                 return original(*arguments, **keywords)
-            self._depth += 1
             begun = self._begin()
+            self._depth += 1
             try:
                 return original(*arguments, **keywords)
             finally:
                 self._depth -= 1
-                self._end(begun, what)
+                self._end(begun, {"what": what, **self._operation(arguments)})
 
         return wait
+
+    def _around_stream(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def wait_event(stream: Any, *arguments: Any, **keywords: Any) -> Any:
+            if self._depth or not self._listener.in_job():
+                return original(stream, *arguments, **keywords)
+            return self._listener.device.around(lambda: original(stream, *arguments, **keywords), stream)
+
+        return wait_event
+
+    def _operation(self, arguments: Sequence[Any]) -> dict[str, str]:
+        """What is waited for, where the first argument is a `Work`."""
+        number = getattr(arguments[0], "_get_op_type", None) if arguments else None
+        if number is None:
+            return {}
+        place = self._guard.call("waits do not say what they wait for", number, -1)
+        return {"op": _OPS[place]} if 0 <= place < len(_OPS) and _OPS[place] else {}
 
     def _begin(self) -> _Begun:
         span = self._listener.span(SPAN)
         if span is not None:
             span.__enter__()
+        event = self._guard.call("waits on the device are not measured", self._listener.device.begin, None)
         runq = self._listener.runq_ns()
-        return _Begun(time.perf_counter_ns(), runq, self._inside_ns, self._inside_runq_ns, span)
+        return _Begun(time.perf_counter_ns(), runq, self._inside_ns, self._inside_runq_ns, span, event)
 
-    def _end(self, begun: _Begun, what: str) -> None:
+    def _end(self, begun: _Begun, what: Mapping[str, str]) -> None:
         took = time.perf_counter_ns() - begun.start_ns - (self._inside_ns - begun.inside_ns)
         starved = self._listener.runq_ns() - begun.runq_ns - (self._inside_runq_ns - begun.inside_runq_ns)
+        if begun.event is not None:
+            with self._guard.on("waits on the device are not measured"):
+                self._listener.device.end(begun.event)
         if begun.span is not None:
             begun.span.__exit__(None, None, None)
         self._inside_ns += took
@@ -144,7 +177,7 @@ class WaitPoints:
         def second() -> None:
             begun, self._tail = self._tail, None
             if begun is not None:
-                self._end(begun, "backward_tail")
+                self._end(begun, {"what": "backward_tail"})
 
         def arm(gradient: Any) -> None:
             engine.queue_callback(first)

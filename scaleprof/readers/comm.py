@@ -90,8 +90,11 @@ def large_side(op: str, note: CommNote) -> int:
     if op == "barrier":
         return 0
     elements = note.in_elements if op == "all_to_all" else max(note.in_elements, note.out_elements)
-    if op in _GATHERS and note.out_elements < 0:
-        elements = note.in_elements * note.group_size if note.group_size > 0 else UNKNOWN
+    if (
+        op in _GATHERS and note.out_elements <= note.in_elements
+    ):  # unknown, or one part of what comes out (torch's functional gathers)
+        gathered = note.in_elements * note.group_size if note.group_size > 0 else UNKNOWN
+        elements = gathered if gathered >= 0 or note.out_elements < 0 else elements
     bytes = elements * size if elements >= 0 and size >= 0 else UNKNOWN
     return bytes if bytes < _LARGEST else UNKNOWN
 
@@ -181,16 +184,18 @@ def host_comm(
     notes: Mapping[int, CommNote],
     issued: Sequence[Issued],
     *,
-    group: tuple[str, int] = ("", UNKNOWN),
+    sizes: Mapping[str, int] | None = None,
     since: Ints | None = None,
 ) -> Comm:
     """The collectives that ran on gloo's worker threads, joined with what was issued; issued ones without a span have row -1.
 
-    `group` is name and size of the only process group there is, if so; `since` are the starts of the recorded windows, in order: what was
-    issued before one ran before it. The loops are over collectives, few of all events.
+    `sizes` are those of the process groups by name, and the only one there is stands for all that say none; `since` are the starts of the
+    recorded windows, in order: what was issued before one ran before it. The loops are over collectives, few of all events.
     """
     spans = [(int(events.start_ns[row]), op_of(notes[row].op), notes[row].in_elements) for row in rows.tolist()]
     match = match_spans(issued, spans, since)
+    sizes = sizes or {}
+    only = next(iter(sizes)) if len(sizes) == 1 else ""
     entries: list[tuple[int, int, Issued]] = []
     for row, (start, op, elements), which in zip(rows.tolist(), spans, match, strict=True):
         entry = Issued(UNKNOWN, op, elements) if which < 0 else issued[which]
@@ -198,15 +203,15 @@ def host_comm(
             entry,
             in_elements=max(entry.in_elements, elements),
             dtype=entry.dtype or notes[row].dtype,
-            group=entry.group or group[0],
+            group=entry.group or only,
         )
         entries.append((start if which < 0 else entry.time_ns, row, entry))
     taken = set(match)
     entries += [
-        (one.time_ns, -1, replace(one, group=one.group or group[0])) for i, one in enumerate(issued) if i not in taken
+        (one.time_ns, -1, replace(one, group=one.group or only)) for i, one in enumerate(issued) if i not in taken
     ]
     entries.sort(key=lambda entry: entry[0])
-    bytes = [_bytes(entry, group[1]) for _, _, entry in entries]
+    bytes = [_bytes(entry, sizes.get(entry.group, UNKNOWN)) for _, _, entry in entries]
     return Comm(
         row=np.array([row for _, row, _ in entries], dtype=np.int32),
         issued_ns=np.array([entry.time_ns for _, _, entry in entries], dtype=np.int64),

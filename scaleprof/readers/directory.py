@@ -22,7 +22,9 @@ from scaleprof.run import (
     window_of_trace_file,
 )
 
-_SPLIT_THE_MODEL = frozenset({"tp", "sp", "pp", "cp", "ep", "tensor", "pipeline", "context", "expert", "1f1b", "gpipe"})
+_SPLIT_THE_MODEL = frozenset(
+    {"tp", "sp", "pp", "cp", "ep", "tensor", "pipeline", "context", "expert", "1f1b", "gpipe", "interleaved"}
+)
 _DATA_PARALLEL_DIMENSIONS = re.compile(r"dp|data|replicate|shard|fsdp", re.IGNORECASE)
 _FROM_RANKS = (
     "framework",
@@ -33,7 +35,8 @@ _FROM_RANKS = (
     "level",
     "model",
     "precision",
-    "parameters",
+    "mesh",
+    "replicas",
     "flops_per_step",
     "emulated",
 )
@@ -94,9 +97,11 @@ def _merged(info: RunInfo, ranks: Sequence[RankInfo]) -> RunInfo:
     said: dict[str, Any] = {}
     for name in _FROM_RANKS:
         if getattr(info, name) is None:
-            values = [value for rank in ranks if (value := getattr(rank, name)) is not None]
+            values = [value for rank in ranks if (value := getattr(rank, name)) not in (None, {})]
             said[name] = Counter(map(repr, values)).most_common(1)[0][0] if values else None
             said[name] = next((value for value in values if repr(value) == said[name]), None)
+    if info.parameters is None:
+        said["parameters"] = _parameters(ranks)
     hosts = {rank.host for rank in ranks}
     if info.nodes is None and None not in hosts and len(ranks) == info.world_size:
         said["nodes"] = len(hosts)
@@ -108,11 +113,31 @@ def _merged(info: RunInfo, ranks: Sequence[RankInfo]) -> RunInfo:
     return _with_batch(replace(info, **said), ranks)
 
 
+def _parameters(ranks: Sequence[RankInfo]) -> int | None:
+    """Of the whole model: those of all stages of a pipeline, each counted once; None where a stage is missing."""
+    by_stages: dict[tuple[int, ...], int] = {}
+    wanted = 0
+    for rank in ranks:
+        pipeline = rank.details.get("pipeline")
+        if rank.parameters is not None:
+            stages = pipeline.get("stages") if isinstance(pipeline, dict) else None
+            by_stages[tuple(stages) if isinstance(stages, list) else ()] = rank.parameters
+        if isinstance(pipeline, dict) and isinstance(pipeline.get("num_stages"), int):
+            wanted = max(wanted, pipeline["num_stages"])
+    if not wanted:
+        return (
+            Counter(rank.parameters for rank in ranks if rank.parameters is not None).most_common(1)[0][0]
+            if by_stages
+            else None
+        )
+    return sum(by_stages.values()) if sum(map(len, by_stages)) == wanted else None
+
+
 def _with_batch(info: RunInfo, ranks: Sequence[RankInfo]) -> RunInfo:
     """Samples a step of one data-parallel rank and of the whole job, where they can be known."""
     batches = [rank.local_batch for rank in ranks if rank.local_batch is not None]
-    if len(batches) < len(ranks):
-        return info
+    if not batches or (len(batches) < len(ranks) and not _splits_the_model(info)):
+        return info  # only where ranks share their samples does one speak for others
     local = info.local_batch if info.local_batch is not None else sum(batches) / len(batches)
     total: float | None = None
     if len(set(batches)) == 1:
@@ -128,7 +153,9 @@ def _splits_the_model(info: RunInfo) -> bool:
 
 
 def _replicas(info: RunInfo) -> int | None:
-    """How many ranks take different samples."""
+    """How many ranks, or groups of ranks, take different samples."""
+    if info.replicas is not None:
+        return info.replicas
     if not _splits_the_model(info):
         return info.world_size
     if info.mesh is None:

@@ -20,9 +20,11 @@ def nothing_left_installed(monkeypatch: pytest.MonkeyPatch) -> object:
         monkeypatch.delenv(name, raising=False)
     import torch.optim.optimizer as optimizers
     from torch.distributed import _functional_collectives as functional
+    from torch.nn.modules._functions import SyncBatchNorm
+    from torch.nn.parallel import DistributedDataParallel
     from torch.utils.data.dataloader import _BaseDataLoaderIter
 
-    from scaleprof.collect import recording
+    from scaleprof.collect import flight, recording
 
     def touched() -> list[object]:
         return [
@@ -34,6 +36,13 @@ def nothing_left_installed(monkeypatch: pytest.MonkeyPatch) -> object:
             torch.amp.autocast_mode.autocast.__dict__["__enter__"],
             torch.distributed.destroy_process_group,
             torch._C._distributed_c10d.Work.__dict__["wait"],
+            torch.cuda.Stream.__dict__.get("wait_event"),
+            torch._C.Future.__dict__["then"],
+            *(torch.distributed.ProcessGroup.__dict__[name] for name in ("send", "recv", "recv_anysource")),
+            *(torch.distributed.ProcessGroup.__dict__.get(name) for name in flight._REDUCE_SCATTERS),
+            *(getattr(functional, name, None) for name in flight._FUNCTIONAL),
+            *(DistributedDataParallel.__dict__[name] for name in ("register_comm_hook", "no_sync")),
+            *(SyncBatchNorm.__dict__[name] for name in ("forward", "backward")),
             functional.wait_tensor,
             _BaseDataLoaderIter.__dict__["__next__"],
             list(optimizers._global_optimizer_post_hooks),

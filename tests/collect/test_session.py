@@ -26,7 +26,7 @@ def batches(folder: Path, data: torch.utils.data.DataLoader) -> None:  # type: i
 def test_what_nothing_measured_is_absent(tmp_path: Path) -> None:
     scaleprof.profile(tmp_path, sample_hz=0)(loop)(3)
     assert set(steps_of(tmp_path)[1]) == {
-        "i", "t0", "t1", "cpu", "runq", "runq_wait", "bwd", "opt", "wait", "n_wait", "profiled", "perturbed",
+        "i", "t0", "t1", "cpu", "runq", "runq_wait", "bwd", "micro", "opt", "wait", "n_wait", "profiled", "perturbed",
     }  # fmt: skip
 
 
