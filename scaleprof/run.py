@@ -269,8 +269,11 @@ def to_json(record: RankInfo | RunInfo) -> str:
 def write_json(record: RankInfo | RunInfo, path: Path) -> None:
     """Write a record at once or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(to_json(record) + "\n")
-    temporary.replace(path)
+    try:
+        temporary.write_text(to_json(record) + "\n")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_rank_info(path: Path) -> RankInfo:

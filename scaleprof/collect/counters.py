@@ -25,7 +25,13 @@ class RunQueue:
 
     def ns(self) -> int:
         """Total so far, 0 where unknown."""
-        return int(os.pread(self._file, 64, 0).split()[1]) if self._file is not None else 0
+        if self._file is None:
+            return 0
+        try:
+            return int(os.pread(self._file, 64, 0).split()[1])
+        except OSError:  # a training may close every file that it did not open
+            self._file = None
+            return 0
 
     def close(self) -> None:
         """Give the file back."""

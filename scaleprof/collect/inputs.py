@@ -13,6 +13,7 @@ from scaleprof.collect.patching import Patches
 Batch = TypeVar("Batch")
 
 SPAN = "scaleprof::input"
+_LOST = "time spent waiting for input is missing"
 
 
 class Job(Protocol):
@@ -63,7 +64,7 @@ class InputPoints:
         return measured_next
 
     def _measure(self, fetch: Any) -> Any:
-        span = self._job.span(SPAN) if not self._depth else None
+        span = self._guard.call(_LOST, lambda: self._job.span(SPAN), None) if not self._depth else None
         self._depth += 1
         start = time.perf_counter_ns()
         try:
@@ -72,8 +73,9 @@ class InputPoints:
         finally:
             self._depth -= 1
             if not self._depth:
-                self._counters.input_ns += time.perf_counter_ns() - start
-                self._counters.seen("data")
+                with self._guard.on(_LOST):
+                    self._counters.input_ns += time.perf_counter_ns() - start
+                    self._counters.seen("data")
         if not self._depth:
             with self._guard.on("samples could not be counted in the batches"):  # a batch may be anything
                 self.batches += 1

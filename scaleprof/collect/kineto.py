@@ -108,7 +108,11 @@ class Profiler:
                 shutil.copyfileobj(source, target, 1 << 20)
             packed.replace(path)
         finally:
-            for left in (plain, packed):
+            for left in (
+                plain,
+                plain.with_name(f"{plain.name}.tmp"),
+                packed,
+            ):  # torch writes to a name of its own first
                 with suppress(OSError):
                     left.unlink()
             self.export_ns += time.perf_counter_ns() - start

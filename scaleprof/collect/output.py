@@ -51,10 +51,12 @@ class Output:
 
         A launcher that says 1 may have started one process that will spawn the ranks.
         """
-        if self.folder.path is not None or self._failures >= PATIENCE or not (settled or self._is_known()):
+        if self.folder.path is not None or self._failures >= PATIENCE:
             return
-        self._failures += 1
         with self._guard.on(f"the recording could not be written to {self._root}"):
+            if not (settled or self._is_known()):
+                return
+            self._failures += 1
             here = self.here()
             if here is None:
                 here = self.known.identity = identity.Identity(0, 1)
@@ -66,7 +68,8 @@ class Output:
 
     def line(self, stream: str, content: Mapping[str, Any]) -> None:
         """Keep a line for a stream; it is written with the next flush."""
-        self.folder.line(stream, dict(content))
+        redaction = self.records.redaction
+        self.folder.line(stream, dict(redaction.value(content) if redaction else content))
 
     def flush_in_time(self) -> None:
         """Write what is held if the last time is some seconds ago: a killed job loses no more than that."""
@@ -75,10 +78,9 @@ class Output:
             with self._guard.on("a part of the streams could not be written"):
                 self.folder.flush()
 
-    def write_rank(self, costs_ms: Mapping[str, float], *, finished: bool) -> None:
+    def write_rank(self, *, finished: bool) -> None:
         """Write `rank.json` again, with what is known by now."""
         with self._guard.on("what is known about the rank could not be written"):
-            self.known.overhead |= costs_ms
             self.known.local_batch = self._constant_batch()
             self.folder.write_rank(self.records.rank(self.known, self._guard.warnings, finished=finished))
 
@@ -114,10 +116,12 @@ class Output:
 
     def read_flight_recorder(self) -> None:
         """Take over the collectives that were issued since the last time."""
-        if not self.known.capabilities.get("flight_recorder") or identity.from_process_group() is None:
+        if not self.known.capabilities.get("flight_recorder"):
             return
         began = time.perf_counter_ns()
         with self._guard.on("collectives are missing"):
+            if identity.from_process_group() is None:
+                return
             for entry in self.flight.new_entries():
                 self.line(COLLECTIVES_FILE, entry)
             if self.flight.lost:

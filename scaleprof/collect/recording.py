@@ -115,10 +115,12 @@ class profile:  # noqa: N801  a decorator reads as a verb
         session = self._entered.pop() if self._entered else None
         if session is None:
             return
-        session.finish(error)
-        atexit.unregister(session.finish)
-        if _Process.current is session:
-            _Process.current = None
+        try:
+            session.finish(error)
+        finally:
+            atexit.unregister(session.finish)
+            if _Process.current is session:
+                _Process.current = None
 
     # ---- inside
 

@@ -8,13 +8,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from scaleprof.run import RankInfo, RunInfo
+from scaleprof.run import ProcessGroup, RankInfo, RunInfo
 
 Record = TypeVar("Record", RankInfo, RunInfo)
 
 _PATH = re.compile(r'(?<![\w.])(?:/[\w.+@~-]+){2,}/?|(?<!\w)[A-Za-z]:\\[^"\s]+')
 _PERSONAL_LINE = re.compile(r'("(?:host_name|hostname|traceName|username|user)"\s*:\s*)"[^"]*"')
-_FREE_TEXT = ("name", "series", "run_id", "tags", "model", "details", "warnings", "exception")
+_FREE_TEXT = (
+    "name",
+    "series",
+    "run_id",
+    "tags",
+    "model",
+    "details",
+    "warnings",
+    "exception",
+    "mesh",
+    "coordinates",
+    "process_groups",
+)
 """What users, scripts and errors put into a record; the rest are words of ours."""
 _SHORTEST_NAME = 3  # a user called `a` cannot be taken out of a text without taking the text apart
 
@@ -54,6 +66,8 @@ class Redaction:
             return {self.value(key): self.value(one) for key, one in value.items()}
         if isinstance(value, list | tuple):
             return type(value)(self.value(one) for one in value)
+        if isinstance(value, ProcessGroup):
+            return dataclasses.replace(value, description=self.text(value.description))
         return value
 
     def trace_file(self, path: Path) -> None:

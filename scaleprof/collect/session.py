@@ -16,7 +16,7 @@ from scaleprof.clock import ClockAnchor
 from scaleprof.collect.counters import RunQueue, StepCounters
 from scaleprof.collect.device import STEPS_LATER, DeviceWaits
 from scaleprof.collect.flight import FlightRecorder
-from scaleprof.collect.guard import Guard
+from scaleprof.collect.guard import Guard, in_words
 from scaleprof.collect.inputs import InputPoints
 from scaleprof.collect.job import Seen, find_out, watch_autocast
 from scaleprof.collect.kineto import OpenWindow, Profiler
@@ -87,21 +87,21 @@ class Session:
         self.active = False
         with self.guard.on("the last profiler window was lost"):
             self.windows.close(self.step_number)
-        with self.guard.on("not everything could be put back as it was"):
-            self._uninstall()
-        with self.guard.on("how the training ended is not known"):
-            if error is not None and not isinstance(error, GeneratorExit):
-                self.known.exception = type(error).__name__
-                self.known.exception = f"{type(error).__name__}: {error}"[:300]
+        self._uninstall()
+        if error is not None and not isinstance(error, GeneratorExit):
+            self.known.exception = in_words(error)
         with self.guard.on("the last steps' waits on the device are missing"):
             self._write_device_waits(steps_later=0)
-        self.known.anchors.append(ClockAnchor.now())
+        with self.guard.on("the clock was not read at the end"):
+            self.known.anchors.append(ClockAnchor.now())
         self.out.remember_group()
         self.out.read_flight_recorder()
         self._open_folder(last_chance=True)
         with self.guard.on("the end of the streams could not be written"):
             self.out.folder.flush()
-        self.out.write_rank(self._costs_ms(), finished=True)
+        with self.guard.on("what recording cost is not known"):
+            self.known.overhead |= self._costs_ms()
+        self.out.write_rank(finished=True)
         self._counters.runq.close()
 
     def _install(self) -> None:
@@ -137,14 +137,13 @@ class Session:
         self.known.capabilities[name] = answer is not False
 
     def _hook_optimizers(self) -> None:
-        self._hooks = OptimizerHooks(self._on_optimizer)
+        self._hooks = OptimizerHooks(self._on_optimizer, self.guard)
 
     def _uninstall(self) -> None:
-        if self._sampler is not None:
-            self._sampler.stop()
-        if self._hooks is not None:
-            self._hooks.remove()
-        self._patches.undo()
+        for part in (self._sampler and self._sampler.stop, self._hooks and self._hooks.remove, self._patches.undo):
+            with self.guard.on("not everything could be put back as it was"):
+                if part:
+                    part()
 
     # ---- steps
 
@@ -157,7 +156,8 @@ class Session:
         with self.guard.on("a step could not be written"):
             self._write_line(end_ns, samples)
         self.step_number += 1
-        self._between_steps()
+        with self.guard.on("what belongs between two steps was left out"):
+            self._between_steps()
         self._begin_step()
 
     def mark_step(self, samples: float | None) -> None:
@@ -182,7 +182,8 @@ class Session:
             self._perturbed = True
 
     def _begin_step(self) -> None:
-        self._counters.begin_step()
+        with self.guard.on("what adds up in a step is missing"):
+            self._counters.begin_step()
         with self.guard.on("waits on the device are not measured"):
             self.device.begin_step(self.step_number)
         self._start_ns = time.perf_counter_ns()
@@ -231,7 +232,8 @@ class Session:
                 import torch
 
                 known.capabilities["nvml"] = self._sampler.watch_gpu(torch.cuda.current_device())
-        self.out.write_rank(self._costs_ms(), finished=False)
+        self.known.overhead |= self._costs_ms()
+        self.out.write_rank(finished=False)
         self.known.overhead["detect_ms"] = (time.perf_counter_ns() - began) / 1e6
 
     def _open_folder(self, *, last_chance: bool = False) -> None:

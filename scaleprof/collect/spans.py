@@ -119,5 +119,6 @@ class NamedSpans:
         return then
 
     def _span(self, name: str) -> Any:
-        span = self._listener.span(name) if self._listener.active else None
+        ask = functools.partial(self._listener.span, name)
+        span = self._guard.call("what hooks and norms cost is missing", ask, None) if self._listener.active else None
         return span if span is not None else nullcontext()

@@ -11,6 +11,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from scaleprof.collect.guard import Guard
+
 PATIENCE = 32
 """A leader that has not stepped while others did this often has been replaced (a new optimizer per fold or trial)."""
 
@@ -53,12 +55,13 @@ class LeaderRule:
 class OptimizerHooks:
     """Global hooks of torch's optimizers; `on_step` gets the optimizer, its duration in ns, and whether it ends the step."""
 
-    def __init__(self, on_step: Callable[[Any, int, bool], None]) -> None:
+    def __init__(self, on_step: Callable[[Any, int, bool], None], guard: Guard) -> None:
         from torch.optim.optimizer import Optimizer
         from torch.optim.optimizer import register_optimizer_step_post_hook as after
         from torch.optim.optimizer import register_optimizer_step_pre_hook as before
 
         self._on_step = on_step
+        self._guard = guard
         self._thread = threading.get_ident()
         self._rule = LeaderRule()
         self._started: dict[int, int] = {}
@@ -77,11 +80,12 @@ class OptimizerHooks:
             self._started[id(optimizer)] = time.perf_counter_ns()
 
     def _after(self, optimizer: Any, arguments: Any, keywords: Any) -> None:
-        if threading.get_ident() != self._thread or self._depth() > 1:
-            return
         now = time.perf_counter_ns()
-        took = now - self._started.pop(id(optimizer), now)
-        self._on_step(optimizer, took, self._rule.ends_step(optimizer))
+        with self._guard.on("the end of a step was not seen"):
+            if threading.get_ident() != self._thread or self._depth() > 1:
+                return
+            took = now - self._started.pop(id(optimizer), now)
+            self._on_step(optimizer, took, self._rule.ends_step(optimizer))
 
     def _depth(self) -> int:
         depth, frame = 0, sys._getframe(1)

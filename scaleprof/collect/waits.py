@@ -17,6 +17,7 @@ from scaleprof.collect.guard import Guard
 from scaleprof.collect.patching import Patches
 
 SPAN = "scaleprof::wait"
+_LOST = "blocked time is missing"
 _OPS = (
     "broadcast", "all_reduce", "all_reduce", "reduce", "all_gather", "all_gather", "all_gather", "gather", "scatter", "reduce_scatter",
     "all_to_all", "all_to_all", "send", "recv", "recv", "barrier", "reduce_scatter", "", "all_reduce", "reduce_scatter",
@@ -90,13 +91,13 @@ class WaitPoints:
         def wait(*arguments: Any, **keywords: Any) -> Any:
             if compiling() or self._depth or not self._listener.in_job():
                 return original(*arguments, **keywords)
-            begun = self._begin()
+            begun = self._guard.call(_LOST, self._begin, None)
             self._depth += 1
             try:
                 return original(*arguments, **keywords)
             finally:
                 self._depth -= 1
-                self._end(begun, {"what": what, **self._operation(arguments)})
+                self._finish(begun, what, arguments)
 
         return wait
 
@@ -108,6 +109,12 @@ class WaitPoints:
             return self._listener.device.around(lambda: original(stream, *arguments, **keywords), stream)
 
         return wait_event
+
+    def _finish(self, begun: _Begun | None, what: str, arguments: Sequence[Any] = ()) -> None:
+        if begun is None:
+            return
+        with self._guard.on(_LOST):
+            self._end(begun, {"what": what, **self._operation(arguments)})
 
     def _operation(self, arguments: Sequence[Any]) -> dict[str, str]:
         """What is waited for, where the first argument is a `Work`."""
@@ -159,8 +166,9 @@ class WaitPoints:
                 if handle is not None:
                     handle.remove()
                 if not self._backward_depth:
-                    self._abandon_tail()
-                    self._listener.on_backward(took)
+                    with self._guard.on(_LOST):
+                        self._abandon_tail()
+                        self._listener.on_backward(took)
 
         return backward
 
@@ -171,13 +179,12 @@ class WaitPoints:
         engine = torch.autograd.Variable._execution_engine
 
         def first() -> None:
-            self._tail = self._begin()
+            self._tail = self._guard.call(_LOST, self._begin, None)
             engine.queue_callback(second)
 
         def second() -> None:
             begun, self._tail = self._tail, None
-            if begun is not None:
-                self._end(begun, {"what": "backward_tail"})
+            self._finish(begun, "backward_tail")
 
         def arm(gradient: Any) -> None:
             engine.queue_callback(first)

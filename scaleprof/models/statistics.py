@@ -17,6 +17,8 @@ Values = NDArray[np.float64]
 MAD_TO_SIGMA = 1.4826  # the median absolute deviation of a normal distribution is sigma / 1.4826
 FEWEST_FOR_INTERVAL = 6  # below six steps no 95 % interval of a median exists (order statistics)
 DRAWS = 2000
+AT_ONCE = 1_000_000  # blocks drawn together: all draws of a million steps at once would be 160 times as many
+MANY = 1000  # binomial coefficients of more leave the range of floats
 _SEED = 20_240_101
 _Z95 = 1.959964
 
@@ -78,9 +80,18 @@ def resampled_means(times: Values, *, seed: int = 0) -> Values:
     block = math.ceil(count ** (1 / 3))
     random = np.random.default_rng([_SEED, seed, count])
     blocks = math.ceil(count / block)
-    starts = random.integers(0, count - block + 1, size=(DRAWS, blocks))
-    rows = (starts[:, :, None] + np.arange(block)).reshape(DRAWS, -1)[:, :count]
-    means = times[rows].mean(axis=1)
+    last = (
+        count - (blocks - 1) * block
+    )  # of the last block only so many steps are taken, so that every draw has as many as there are
+    sums = np.concatenate(([0.0], np.cumsum(times)))
+    means = np.empty(DRAWS)
+    together = max(1, min(DRAWS, AT_ONCE // blocks))
+    for first in range(0, DRAWS, together):
+        draws = slice(first, min(first + together, DRAWS))
+        starts = random.integers(0, count - block + 1, size=(draws.stop - first, blocks))
+        ends = starts + block
+        ends[:, -1] = starts[:, -1] + last
+        means[draws] = (sums[ends] - sums[starts]).sum(axis=1) / count
     deviations = means - means.mean()
     worth = effective_count(times)
     implied = float(times.std(ddof=1)) / math.sqrt(worth)
@@ -119,13 +130,23 @@ def median_interval(times: Values) -> Interval:
     middle = float(np.median(ordered))
     if count < FEWEST_FOR_INTERVAL:
         return Interval(middle, None, None)
+    k = _rank_of_median(count)
+    widen = math.sqrt(count / effective_count(times))
+    low, high = float(ordered[k - 1]), float(ordered[count - k])
+    return Interval(middle, middle - (middle - low) * widen, middle + (high - middle) * widen)
+
+
+def _rank_of_median(count: int) -> int:
+    """The largest k for which the k-th smallest and k-th largest of so many values enclose the median with 95 %."""
+    if count > MANY:
+        return math.floor(
+            (count - _Z95 * math.sqrt(count)) / 2
+        )  # normal approximation: off by at most one from here on
     k, tail = 0, 0.5**count
     while 1 - 2 * tail >= 0.95:
         k += 1
         tail += math.comb(count, k) * 0.5**count
-    widen = math.sqrt(count / effective_count(times))
-    low, high = float(ordered[k - 1]), float(ordered[count - k])
-    return Interval(middle, middle - (middle - low) * widen, middle + (high - middle) * widen)
+    return k
 
 
 def outliers(times: Values) -> NDArray[np.bool_]:

@@ -83,11 +83,17 @@ def paper(job: str, ranks: int) -> Paper:
         case "fsdp2":
             return Paper("fsdp2", data, ranks, sharded)
         case "fsdp2_mixed":
-            half = {**sharded, "all_gather": (2 * BLOCKS + 1, (gradients + blocks) // 2)}  # parameters travel in two bytes
+            half = {
+                **sharded,
+                "all_gather": (2 * BLOCKS + 1, (gradients + blocks) // 2),
+            }  # parameters travel in two bytes
             return Paper("fsdp2", data, ranks, half)
         case "hsdp":
             mesh = {"replicate": ranks // 2, "shard": 2}
-            across = {**sharded, "all_reduce": (BLOCKS + 1, gradients // 2)}  # shards of gradients, between the replicas
+            across = {
+                **sharded,
+                "all_reduce": (BLOCKS + 1, gradients // 2),
+            }  # shards of gradients, between the replicas
             groups = [[0, 2], [0, 1]] if ranks == 4 else [[0]]
             return Paper("hsdp", mesh, ranks, across, groups)
     return _of_split_models(job, ranks)
