@@ -81,7 +81,7 @@ def test_outliers_are_far_above_the_median_only() -> None:
 
 def test_a_job_of_days_has_intervals_too() -> None:
     times = 100 + np.random.default_rng(1).standard_normal(400_000)
-    mean, median = mean_interval(times), median_interval(times)
+    mean, median = statistics.mean_interval(times), statistics.median_interval(times)
     for interval, spread in ((mean, 1 / np.sqrt(len(times))), (median, 1.2533 / np.sqrt(len(times)))):
         assert interval.low is not None and interval.high is not None
         assert interval.high - interval.low == pytest.approx(2 * 1.96 * spread, rel=0.1)
