@@ -10,7 +10,7 @@ TRACES := $(wildcard ../shared/traces)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint bench bench-peers samples fuzz
+.PHONY: demo test lint bench bench-peers samples strategies fuzz
 
 demo: $(READY)
 	$(BIN)/scaleprof demo --out build/demo
@@ -41,6 +41,12 @@ samples: $(READY)
 	$(BIN)/python -m scaleprof.launch.study --out sample_traces --link 200mbit --redact
 	mkdir -p scaleprof/launch/demo_study
 	cp -r sample_traces/emulated-ddp-* scaleprof/launch/demo_study/
+
+# Records one small job for each strategy, and writes what was recorded beside what was worked out by hand.
+strategies: $(READY)
+	rm -rf build/strategies
+	$(BIN)/python -W ignore -m tests.collect.zoo build/strategies table > build/strategies.md
+	(cat tests/collect/zoo/ABOUT.md build/strategies.md) > tests/collect/zoo/README.md
 
 # A torch that the Python in use has already is kept, whatever its build: the environment then sees that Python's packages.
 $(READY): pyproject.toml constraints.txt

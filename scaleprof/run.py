@@ -62,6 +62,11 @@ _RANK_FOLDER = re.compile(r"rank-(\d{5,})")
 _SEGMENT_FILE = re.compile(r"(.+?)\.(\d{5,})(\.jsonl(?:\.gz)?)")
 _TRACE_FILE = re.compile(r"trace-(\d+)-(\d+)\.(light|timeline|full)\.json(\.gz)?")
 
+_SPLIT_THE_MODEL = frozenset(
+    {"tp", "sp", "pp", "cp", "ep", "tensor", "pipeline", "context", "expert", "1f1b", "gpipe", "interleaved"}
+)
+_DATA_PARALLEL_DIMENSIONS = re.compile(r"dp|data|replicate|shard|fsdp", re.IGNORECASE)
+
 Level = Literal["light", "timeline", "full"]
 LEVELS: tuple[Level, ...] = ("light", "timeline", "full")
 
@@ -255,6 +260,25 @@ class Run:
     info: RunInfo
     ranks: dict[int, RankFiles]
     caveats: tuple[str, ...] = ()
+
+
+def splits_the_model(info: RunInfo) -> bool:
+    """Whether ranks may share their samples, going by the words of the strategy."""
+    return bool(_SPLIT_THE_MODEL & set(re.split(r"[^a-z0-9]+", (info.strategy or "").lower())))
+
+
+def replicas_of(info: RunInfo) -> int | None:
+    """How many ranks, or groups of ranks, take different samples."""
+    if info.replicas is not None:
+        return info.replicas
+    if not splits_the_model(info):
+        return info.world_size
+    if info.mesh is None:
+        return None
+    replicas = 1
+    for dimension, size in info.mesh.items():
+        replicas *= size if _DATA_PARALLEL_DIMENSIONS.search(dimension) else 1
+    return replicas
 
 
 Record = TypeVar("Record", RankInfo, RunInfo)

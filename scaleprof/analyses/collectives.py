@@ -81,8 +81,9 @@ def conclude(view: RunView, options: None) -> Result | None:
     wanted = steady_steps(view)
     rows: dict[tuple[str, int, str, str, str, str], list[int]] = {}
     counted = unknown_bytes = 0
-    for table in view.fact("collectives").values():
+    for rank, table in view.fact("collectives").items():
         steps = np.asarray(table["step"])
+        labels = _group_labels(view, rank)
         keep = np.isin(steps, wanted) if np.isin(steps, wanted).any() else steps >= 0
         streams = [
             str(stream) if here else "" for stream, here in zip(table["stream"], table["on_device"], strict=True)
@@ -93,7 +94,7 @@ def conclude(view: RunView, options: None) -> Result | None:
         for place, key in enumerate(keys):
             if not keep[place]:
                 continue
-            entry = rows.setdefault((key[0], int(key[1]), *key[2:]), [0, 0, 0])
+            entry = rows.setdefault((key[0], int(key[1]), key[2], labels.get(key[3], key[3]), *key[4:]), [0, 0, 0])
             entry[0] += 1
             ran = durations[place] != UNKNOWN
             entry[1] += int(ran)
@@ -124,6 +125,18 @@ def conclude(view: RunView, options: None) -> Result | None:
     return Result("collectives", "Collectives", headline, tuple(metrics), tables, caveats=tuple(caveats))
 
 
+def _group_labels(view: RunView, rank: int) -> dict[str, str]:
+    """What to call the process groups of a rank: by the dimension of the mesh that they run along, so that its groups stand in one row."""
+    labels = {}
+    for group in view.ranks[rank].process_groups:
+        dimension = group.description.removeprefix("mesh_")
+        if dimension != group.description:
+            labels[group.name] = f"{dimension} ({len(group.ranks)} ranks)"
+        elif len(group.ranks) == view.info.world_size:
+            labels[group.name] = "all ranks"
+    return labels
+
+
 def _waits_table(view: RunView, wanted: np.ndarray) -> Table:
     """Where the calling threads were blocked, for which operations, in ms a step and rank."""
     rows: dict[tuple[str, str, str], list[int]] = {}
@@ -132,9 +145,11 @@ def _waits_table(view: RunView, wanted: np.ndarray) -> Table:
         mine = np.asarray(view.fact("steps")[rank]["step"]) if rank in view.fact("steps") else wanted
         steps_seen += int(np.isin(mine, wanted).sum())
         keep = np.isin(np.asarray(table["step"]), wanted)
+        labels = _group_labels(view, rank)
         # A loop over waits, not events: there are some tens a step.
         for place in np.flatnonzero(keep).tolist():
-            entry = rows.setdefault((table["what"][place], table["op"][place], table["group"][place]), [0, 0])
+            group = table["group"][place]
+            entry = rows.setdefault((table["what"][place], table["op"][place], labels.get(group, group)), [0, 0])
             entry[0] += 1
             entry[1] += int(table["dur_ns"][place])
     ordered = sorted(rows.items(), key=lambda item: (-item[1][1], item[0]))

@@ -19,7 +19,12 @@ def kernels(trace: Trace) -> Table:
     """
     events, kinds = trace.events, trace.kinds
     busy = np.isin(kinds, _BUSY)
-    busy = busy & trace.on_device if trace.has_device else busy | leaf_operators(trace)
+    if trace.has_device:
+        busy &= trace.on_device
+    else:
+        busy = (busy & (kinds != Kind.P2P)) | leaf_operators(
+            trace
+        )  # gloo's spans of transfers last until they are waited for
     in_step = busy & (events.step >= 0)
     before = busy & (events.step < 0) & (events.link < 0)
     size = len(trace.names.text)

@@ -8,6 +8,7 @@ from scaleprof.align import RunView
 from scaleprof.analyses.base import many
 from scaleprof.analyses.steps import samples_per_rank, steady_times_ms
 from scaleprof.models.scaling import SAME, Kind, kind_of
+from scaleprof.run import RunInfo, replicas_of
 
 
 @dataclass(frozen=True)
@@ -80,13 +81,22 @@ def _with_batch(views: Sequence[RunView]) -> tuple[list[_Candidate], list[str]]:
     return candidates, blind
 
 
-def _groups(candidates: Sequence[_Candidate]) -> dict[tuple[str, str, str, str], list[_Candidate]]:
-    """Members by (stated series, model, precision, strategy), in order of appearance."""
-    groups: dict[tuple[str, str, str, str], list[_Candidate]] = {}
+_Key = tuple[str, str, str, str, int]
+
+
+def _groups(candidates: Sequence[_Candidate]) -> dict[_Key, list[_Candidate]]:
+    """Members by (stated series, model, precision, strategy, ranks that hold one replica), in order of appearance."""
+    groups: dict[_Key, list[_Candidate]] = {}
     openers = []
     for candidate in candidates:
         info = candidate.view.info
-        key = (info.series or "", info.model or "", info.precision or "", info.strategy or "single")
+        key = (
+            info.series or "",
+            info.model or "",
+            info.precision or "",
+            info.strategy or "single",
+            _replica_size(info),
+        )
         if key[3] == "single" and info.world_size == 1:
             openers.append((key, candidate))
         else:
@@ -96,6 +106,12 @@ def _groups(candidates: Sequence[_Candidate]) -> dict[tuple[str, str, str, str],
         for members in joined or [groups.setdefault(key, [])]:
             members.append(candidate)
     return groups
+
+
+def _replica_size(info: RunInfo) -> int:
+    """How many ranks hold one replica in a mesh of several dimensions, over which it is the replicas that grow; else 0."""
+    replicas = replicas_of(info)
+    return info.world_size // replicas if replicas and len(info.mesh or {}) > 1 else 0
 
 
 def _subsets(members: Sequence[_Candidate]) -> list[tuple[Kind, list[_Candidate]]]:

@@ -8,6 +8,7 @@ from scaleprof.analyses.base import Analysis, duration, listed, many, percent
 from scaleprof.intervals import Ints
 from scaleprof.models.statistics import mean_interval, median_interval, outliers, warm_up_steps
 from scaleprof.results import Axis, Chart, Layer, Metric, Result, Table
+from scaleprof.run import replicas_of
 from scaleprof.trace import UNKNOWN, Trace
 
 Floats = NDArray[np.float64]
@@ -53,7 +54,16 @@ def steady_times_ms(view: RunView) -> Floats:
 
 
 def samples_per_rank(view: RunView) -> float | None:
-    """Samples a rank takes in a steady step, mean over ranks and steps; None where no rank says."""
+    """Samples of a steady step by rank: the whole job's through the number of ranks (`method` 4.5, B_loc); None where nobody knows.
+
+    Ranks that share their samples, as those of tensor parallelism and of a pipeline do, each count for their share of them.
+    """
+    replicas = replicas_of(view.info)
+    taken = _samples_taken(view)
+    return taken * replicas / view.info.world_size if taken is not None and replicas is not None else None
+
+
+def _samples_taken(view: RunView) -> float | None:
     wanted = steady_steps(view)
     means = []
     for rank, table in view.fact("steps").items():

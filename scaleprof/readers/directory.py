@@ -1,6 +1,5 @@
 """Our own run directories: which folder is one, what it holds, and what all its ranks together say about the run."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,13 +18,11 @@ from scaleprof.run import (
     rank_of_folder,
     read_rank_info,
     read_run_info,
+    replicas_of,
+    splits_the_model,
     window_of_trace_file,
 )
 
-_SPLIT_THE_MODEL = frozenset(
-    {"tp", "sp", "pp", "cp", "ep", "tensor", "pipeline", "context", "expert", "1f1b", "gpipe", "interleaved"}
-)
-_DATA_PARALLEL_DIMENSIONS = re.compile(r"dp|data|replicate|shard|fsdp", re.IGNORECASE)
 _FROM_RANKS = (
     "framework",
     "strategy",
@@ -136,31 +133,13 @@ def _parameters(ranks: Sequence[RankInfo]) -> int | None:
 def _with_batch(info: RunInfo, ranks: Sequence[RankInfo]) -> RunInfo:
     """Samples a step of one data-parallel rank and of the whole job, where they can be known."""
     batches = [rank.local_batch for rank in ranks if rank.local_batch is not None]
-    if not batches or (len(batches) < len(ranks) and not _splits_the_model(info)):
+    if not batches or (len(batches) < len(ranks) and not splits_the_model(info)):
         return info  # only where ranks share their samples does one speak for others
     local = info.local_batch if info.local_batch is not None else sum(batches) / len(batches)
     total: float | None = None
     if len(set(batches)) == 1:
-        replicas = _replicas(info)
+        replicas = replicas_of(info)
         total = batches[0] * replicas if replicas else None
-    elif len(batches) == info.world_size and not _splits_the_model(info):
+    elif len(batches) == info.world_size and not splits_the_model(info):
         total = sum(batches)
     return replace(info, local_batch=local, global_batch=info.global_batch if info.global_batch is not None else total)
-
-
-def _splits_the_model(info: RunInfo) -> bool:
-    return bool(_SPLIT_THE_MODEL & set(re.split(r"[^a-z0-9]+", (info.strategy or "").lower())))
-
-
-def _replicas(info: RunInfo) -> int | None:
-    """How many ranks, or groups of ranks, take different samples."""
-    if info.replicas is not None:
-        return info.replicas
-    if not _splits_the_model(info):
-        return info.world_size
-    if info.mesh is None:
-        return None
-    replicas = 1
-    for dimension, size in info.mesh.items():
-        replicas *= size if _DATA_PARALLEL_DIMENSIONS.search(dimension) else 1
-    return replicas

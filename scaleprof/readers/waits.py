@@ -28,9 +28,14 @@ def attributed(waits: Blocked, events: Events, comm: Comm) -> Blocked:
     for number in np.flatnonzero(after > first).tolist():  # few of all events, each with one or two candidates
         op, end = waits.op[number], over[number]
         inside = [place for place in range(first[number], after[number]) if begins[place] < end]
-        wanted = [place for place in inside if not op or comm.op[ran[place]] == op]
+        wanted = [place for place in inside if _may_be(op, comm.op[ran[place]])]
         in_time = [place for place in wanted if ends[place] <= end]
         chosen = in_time[-1:] or wanted[:1]
         if chosen:
             row[number] = ran[chosen[0]]
     return dataclasses.replace(waits, comm=row)
+
+
+def _may_be(said: str, op: str) -> bool:
+    """Whether a wait for what the wait point says can be one for this operation: for sends and receives only `Work.wait` waits, which says so."""
+    return op == said if said else op not in ("send", "recv")

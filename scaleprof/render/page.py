@@ -216,7 +216,7 @@ def sentence(text: str) -> str:
 def measured_table(report: Report) -> Readable:
     """What was measured: one row per run."""
     columns = (
-        "run", "world_size", "ranks read", "framework", "model", "strategy", "precision", "device", "backend", "level",
+        "run", "world_size", "ranks read", "framework", "model", "strategy", "mesh", "precision", "device", "backend", "level",
         "local_batch", "global_batch", "parameters", "nodes",
     )  # fmt: skip
     rows = []
@@ -225,11 +225,15 @@ def measured_table(report: Report) -> Readable:
         rows.append(
             [
                 info.name + (f", repeat {info.repeat}" if info.repeat else ""), info.world_size, len(run.ranks_read),
-                info.framework, info.model, info.strategy, info.precision, info.device_name or info.device, info.backend,
+                info.framework, info.model, info.strategy, _mesh(info), info.precision, info.device_name or info.device, info.backend,
                 info.level, info.local_batch, info.global_batch, info.parameters, info.nodes,
             ]
         )  # fmt: skip
     return readable(Table.of_rows(columns, rows))
+
+
+def _mesh(info: RunInfo) -> str | None:
+    return " x ".join(f"{name} {size}" for name, size in (info.mesh or {}).items()) or None
 
 
 def selected_run(report: Report) -> int:
@@ -351,6 +355,7 @@ def _facts(run: RunReport) -> list[tuple[str, str]]:
         ),
         ("Model", info.model),
         ("Strategy", info.strategy),
+        ("Mesh", _mesh(info)),
         ("Framework", info.framework),
         ("Device", info.device_name or info.device),
         ("Backend", info.backend),

@@ -40,8 +40,12 @@ def test_the_kind_of_operation_narrows_the_choice() -> None:
 
 
 def test_the_end_may_be_written_down_a_little_later() -> None:
-    assert found([(10, 20, "")], [(0, 20.4)], "recv") == [0]
-    assert found([(10, 20, "")], [(0, 22)], "recv") == [-1]
+    assert found([(10, 20, "recv")], [(0, 20.4)], "recv") == [0]
+    assert found([(10, 20, "recv")], [(0, 22)], "recv") == [-1]
+
+
+def test_a_wait_that_says_nothing_is_for_no_transfer() -> None:
+    assert found([(10, 20, "")], [(0, 15), (0, 14)], "send", "all_reduce") == [1]
 
 
 def test_an_operation_that_began_after_the_wait_ended_it_not() -> None:
