@@ -105,6 +105,7 @@ def conclude(view: RunView, options: None) -> Result | None:
         ),
         Metric("step.count", "Steady steps", len(times), note=f"of {len(view.steps)} seen on every rank"),
     ]
+    metrics += _cost_of_recording(view)
     caveats = []
     samples = samples_per_rank(view)
     if samples is None:
@@ -145,6 +146,16 @@ def conclude(view: RunView, options: None) -> Result | None:
         charts=(_chart(view, headline),),
         caveats=tuple(caveats),
     )
+
+
+def _cost_of_recording(view: RunView) -> list[Metric]:
+    """What the recorder's hooks add to a step, as the recording measured it with and without them."""
+    said = [view.info.overhead.get(name) for name in ("step_share", "step_low_share", "step_high_share")]
+    if None in said:
+        return []
+    share, low, high = said
+    note = "blocks of steps with and without the recorder's hooks, worst rank"
+    return [Metric("step.recording_share", "Cost of recording", share, "share", low, high, note=note, better="lower")]
 
 
 def _table(view: RunView) -> Table:

@@ -56,6 +56,8 @@ class Options:
     """Hardware samples a second; 0 for none."""
     redact: bool = False
     """Replace host, user and path names in everything that is written."""
+    measure_cost: bool = True
+    """Leave the hooks off in 48 steps of a longer training, to see what they cost."""
     enabled: bool = True
 
     def __post_init__(self) -> None:
@@ -70,7 +72,7 @@ class Options:
 
 
 def with_environment(options: Options, environment: Mapping[str, str] = os.environ) -> Options:
-    """The options with what SCALEPROF, SCALEPROF_DIR and SCALEPROF_NAME say; a level nobody knows is an OptionError."""
+    """The options with what SCALEPROF, SCALEPROF_DIR, SCALEPROF_NAME and SCALEPROF_COST say; a level nobody knows is an OptionError."""
     word = environment.get("SCALEPROF", "").strip().lower()
     if word in ("0", "off", "false"):
         return replace(options, enabled=False)
@@ -82,5 +84,6 @@ def with_environment(options: Options, environment: Mapping[str, str] = os.envir
     return replace(
         options,
         folder=environment.get("SCALEPROF_DIR") or options.folder,
+        measure_cost=options.measure_cost and environment.get("SCALEPROF_COST", "").lower() not in ("0", "off", "false"),
         name=environment.get("SCALEPROF_NAME") or options.name,
     )

@@ -59,6 +59,7 @@ class profile:  # noqa: N801  a decorator reads as a verb
         flops_per_step: float | None = None,
         sample_hz: float = 2.0,
         redact: bool = False,
+        measure_cost: bool = True,
     ) -> None:
         if callable(folder):
             raise OptionError("write @scaleprof.profile(), with brackets: the first argument is a folder")
@@ -73,6 +74,7 @@ class profile:  # noqa: N801  a decorator reads as a verb
             flops_per_step=flops_per_step,
             sample_hz=sample_hz,
             redact=redact,
+            measure_cost=measure_cost,
         )
         self._entered: list[Session | None] = []
 

@@ -73,11 +73,14 @@ class RollingWindows:
         patches.wrap(torch.autograd.profiler.profile, "__exit__", around_exit)
         self._watch_spans(patches, in_job)
 
-    def turn(self, step: int) -> bool:
-        """Close the window that is full, or open the one that is due before `step`; whether either was done."""
+    def turn(self, step: int, *, bare: bool = False) -> bool:
+        """Close the window that is full, or open the one that is due before `step`; whether either was done. Over a bare step none is open."""
         options, window = self._options, self.profiler.window
         if options.level == "light":
             return False
+        if bare:
+            self.close(step)
+            return window is not None
         full_is_next = options.level == "full" and options.windows.opens_at(step + 1)
         if window is not None:
             most = options.windows.steps if window.level == "full" else WINDOW_STEPS

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from scaleprof.clock import ClockAnchor
+from scaleprof.collect.cost import OwnCost
 from scaleprof.collect.counters import RunQueue, StepCounters
 from scaleprof.collect.device import STEPS_LATER, DeviceWaits
 from scaleprof.collect.flight import FlightRecorder
@@ -66,6 +67,8 @@ class Session:
         self._optimizers: weakref.WeakSet[Any] = weakref.WeakSet()
         self._hooks: OptimizerHooks | None = None
         self._sampler: Sampler | None = None
+        self._cost = OwnCost()
+        self._is_bare = False
         self._perturbed = True  # the first step holds the start of the recording
         self._issued_before = 0
         self._start_ns = self._first_start_ns = 0
@@ -119,9 +122,9 @@ class Session:
         self._part("other_profilers", lambda: self.windows.install(patches, self.in_job, self._cut_window))
         if torch.distributed.is_available():
             around = self._around_destroy
-            self._part("reduce_scatters", lambda: self.out.flight.install(patches, self.in_job, self.guard))
+            self._part("reduce_scatters", lambda: self.out.flight.install(patches, self.is_ours, self.guard))
             self._part("destroy", lambda: patches.wrap(torch.distributed, "destroy_process_group", around))
-            self._part("p2p", lambda: PointToPoint(self.in_job, self._on_p2p, self.guard).install(patches))
+            self._part("p2p", lambda: PointToPoint(self.is_ours, self._on_p2p, self.guard).install(patches))
         if self.known.capabilities["wait_points"]:
             self._counters.seen("wait", "n_wait", "runq_wait")
         if not self.known.capabilities["other_profilers"]:
@@ -147,9 +150,13 @@ class Session:
 
     # ---- steps
 
-    def in_job(self) -> bool:
+    def is_ours(self) -> bool:
         """Whether this is the recorded thread of the recorded process, and the recording runs: wrappers may outlive it, in a forked child too."""
         return self.active and threading.get_ident() == self.thread and os.getpid() == self.pid
+
+    def in_job(self) -> bool:
+        """The same, and this is no step in which the hooks are off to see what they cost."""
+        return not self._is_bare and self.is_ours()
 
     def boundary(self, end_ns: int, samples: float | None = None) -> None:
         """A step has ended at `end_ns`: write its line, do what belongs between steps, begin the next."""
@@ -163,13 +170,13 @@ class Session:
     def mark_step(self, samples: float | None) -> None:
         """A boundary that the user states: from the first one on, optimizers end no step."""
         now = time.perf_counter_ns()
-        if self.in_job():
+        if self.is_ours():
             self.state_steps()
             self.boundary(now, samples)
 
     def state_steps(self) -> None:
         """The user says what a step is: the steps guessed before are taken back, and the first one reaches back to the start."""
-        if self.manual or not self.in_job():
+        if self.manual or not self.is_ours():
             return
         self.manual = True
         if self.step_number:
@@ -177,6 +184,7 @@ class Session:
                 self.windows.drop()
                 self.out.folder.discard(STEPS_FILE)
             self.step_number = 0
+            self._cost = OwnCost()
             self._start_ns = self._first_start_ns
             self._counters.begin_step_at_first()
             self._perturbed = True
@@ -186,18 +194,24 @@ class Session:
             self._counters.begin_step()
         with self.guard.on("waits on the device are not measured"):
             self.device.begin_step(self.step_number)
+        self._is_bare = self._next_is_bare()
         self._start_ns = time.perf_counter_ns()
         self._first_start_ns = self._first_start_ns or self._start_ns
 
     def _write_line(self, end_ns: int, samples: float | None) -> None:
-        line: dict[str, Any] = {"i": self.step_number, "t0": self._start_ns, "t1": end_ns, **self._counters.line()}
+        counted = self._counters.line()
+        if self.options.measure_cost:
+            self._cost.add(self.step_number, end_ns - self._start_ns, counted["cpu"])
+        if self._is_bare:
+            counted = {name: counted[name] for name in ("cpu", "runq") if name in counted}
+        line: dict[str, Any] = {"i": self.step_number, "t0": self._start_ns, "t1": end_ns, **counted}
         stated = samples if samples is not None else self.options.samples_per_step
         if stated is not None:
             line["samples"] = stated
         if "samples" in line:
             self.out.count_samples(line["samples"])
         line["profiled"] = self.windows.is_open
-        line["perturbed"] = self._perturbed
+        line["perturbed"] = self._perturbed or self._is_bare
         self._perturbed = False
         self.out.line(STEPS_FILE, line)
         self.out.folder.flush(STEPS_FILE)
@@ -212,9 +226,14 @@ class Session:
         with self.guard.on("waits on the device are missing"):
             self._write_device_waits()
         with self.guard.on("a profiler window could not be opened, closed or saved"):
-            if self.known.capabilities.get("profiler") and self.windows.turn(self.step_number):
+            if self.known.capabilities.get("profiler") and self.windows.turn(
+                self.step_number, bare=self._next_is_bare()
+            ):
                 self._perturbed = True
         self.out.flush_in_time()
+
+    def _next_is_bare(self) -> bool:
+        return self.options.measure_cost and OwnCost.is_bare(self.step_number)
 
     def _look_at_job(self) -> None:
         began = time.perf_counter_ns()
@@ -244,7 +263,7 @@ class Session:
         costs = {"profiler_stop_ms": profiler.stop_ns / 1e6, "export_ms": profiler.export_ns / 1e6}
         if self._sampler is not None:
             costs["sampler_ms"] = self._sampler.cpu_ns / 1e6
-        return costs
+        return costs | self._cost.overhead()
 
     # ---- profiler windows
 
@@ -299,7 +318,7 @@ class Session:
 
     def _on_optimizer(self, optimizer: Any, took_ns: int, ends_step: bool) -> None:
         now = time.perf_counter_ns()
-        if not self.in_job():
+        if not self.is_ours():
             return
         self._counters.seen("opt")
         self._optimizers.add(optimizer)
