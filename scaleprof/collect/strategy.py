@@ -338,7 +338,9 @@ def _is_replicated_alone(module: Any, split: Mapping[str, Any]) -> bool:
 def _pipeline(parts: Parts, found: _Findings) -> None:
     if not parts.stages:
         return
-    group = parts.stages[0].group
+    import torch.distributed as dist
+
+    group: Any = parts.stages[0].group or dist.group.WORLD
     schedule = next(
         (one for one in parts.schedules if set(map(id, _stages_of(one))) & set(map(id, parts.stages))), None
     )

@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -69,35 +69,45 @@ def record(study: Study) -> bool:
     """Record every run of a study; False if one failed. Progress goes to standard output, one line a run."""
     # DistributedDataParallel imports this when it is made: two seconds, once before the forks instead of in every rank.
     import_module("torch._dynamo")
-    with _network(study) as network:
-        outcomes = [_record_run(study, job, size, network) for job, size in study.jobs()]
+    with network_of(study.link, max(study.ranks)) as network:
+        outcomes = [_record_run(job, size, network) for job, size in study.jobs()]
     return all(outcomes)
 
 
 @contextmanager
-def _network(study: Study) -> Iterator[Network | None]:
-    reason = refusal() if study.link else ""
+def network_of(link: str, ranks: int) -> Iterator[Network | None]:
+    """A network of namespaces with this rate between so many ranks; None, with the reason said, where there is none."""
+    reason = refusal() if link else ""
     if reason:
-        _say(f"no slow network: {reason}; the ranks talk over the loopback interface")
-    if not study.link or reason:
+        say(f"no slow network: {reason}; the ranks talk over the loopback interface")
+    if not link or reason:
         yield None
         return
-    with slow_network(max(study.ranks), rate=study.link) as network:
+    with slow_network(ranks, rate=link) as network:
         yield network
 
 
-def _record_run(study: Study, job: "Job", size: int, network: Network | None) -> bool:
+def _record_run(job: "Job", size: int, network: Network | None) -> bool:
     from scaleprof.launch.demo_job import train
 
+    return record_run(
+        partial(train, job), size, network, label=job.mode, name=job.name, series=job.name, steps=job.steps
+    )
+
+
+def record_run(
+    train: Callable[[], None], size: int, network: Network | None, *, label: str, name: str, series: str, steps: int
+) -> bool:
+    """Record one run on so many forked ranks; False if one failed. What became of it is said."""
     began = time.monotonic()
     settings = {
         "OMP_NUM_THREADS": "1",
-        "SCALEPROF_RUN_ID": f"{job.name}-{size}-{uuid.uuid4().hex[:8]}",
-        "SCALEPROF_SERIES": job.name,
+        "SCALEPROF_RUN_ID": f"{name}-{size}-{uuid.uuid4().hex[:8]}",
+        "SCALEPROF_SERIES": series,
     }
-    failures = fork_ranks(partial(train, job), size, environment=settings, network=network)
+    failures = fork_ranks(train, size, environment=settings, network=network)
     took_s = time.monotonic() - began
-    _say(f"{job.mode:6s} {size} {'rank ' if size == 1 else 'ranks'}  {_outcome(failures, job.steps, took_s)}")
+    say(f"{label:6s} {size} {'rank ' if size == 1 else 'ranks'}  {_outcome(failures, steps, took_s)}")
     return not failures
 
 
@@ -107,7 +117,8 @@ def _outcome(failures: Sequence[Failure], steps: int, took_s: float) -> str:
     return f"{steps} steps in {took_s:.1f} s"
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """A line for whoever started the study."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
@@ -135,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return 0 if record(_study(arguments)) else 1
     except ScaleprofError as error:
-        _say(str(error))
+        say(str(error))
         return 1
 
 

@@ -103,7 +103,7 @@ def ddp_accumulate() -> Step:
 
 
 def ddp_syncbn() -> Step:
-    from tests.collect.zoo.sync_batch_norm import CpuSyncBatchNorm
+    from scaleprof.launch.sync_batch_norm import CpuSyncBatchNorm
 
     model = DistributedDataParallel(Images(CpuSyncBatchNorm))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)

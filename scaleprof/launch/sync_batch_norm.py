@@ -1,6 +1,7 @@
 """torch's own SyncBatchNorm on the CPU: its function for autograd is torch's, only the five kernels below it, which exist for GPUs alone, are these.
 
-`nn.SyncBatchNorm` itself refuses CPU tensors, and DistributedDataParallel refuses it, so the module around the function is one of ours.
+For samples and tests, which have no GPU: importing this file gives the process the kernels. `nn.SyncBatchNorm` itself refuses CPU tensors, and
+DistributedDataParallel refuses it, so the module around the function is one of ours.
 """
 
 import torch
