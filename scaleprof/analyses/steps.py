@@ -150,12 +150,23 @@ def conclude(view: RunView, options: None) -> Result | None:
 
 def _cost_of_recording(view: RunView) -> list[Metric]:
     """What the recorder's hooks add to a step, as the recording measured it with and without them."""
-    said = [view.info.overhead.get(name) for name in ("step_share", "step_low_share", "step_high_share")]
-    if None in said:
+    overhead = view.info.overhead
+    if "step_share" not in overhead:
         return []
-    share, low, high = said
+    low, high = overhead.get("step_low_share"), overhead.get("step_high_share")
     note = "blocks of steps with and without the recorder's hooks, worst rank"
-    return [Metric("step.recording_share", "Cost of recording", share, "share", low, high, note=note, better="lower")]
+    return [
+        Metric(
+            "step.recording_share",
+            "Cost of recording",
+            overhead["step_share"],
+            "share",
+            low,
+            high,
+            note=note,
+            better="lower",
+        )
+    ]
 
 
 def _table(view: RunView) -> Table:

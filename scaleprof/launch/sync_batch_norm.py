@@ -4,12 +4,14 @@ For samples and tests, which have no GPU: importing this file gives the process 
 DistributedDataParallel refuses it, so the module around the function is one of ours.
 """
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules._functions import SyncBatchNorm
 
-_LIBRARY = torch.library.Library("aten", "IMPL")  # kept: kernels go when it goes
+_LIBRARY: Any = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]  # kept: kernels go when it goes
 
 
 def _others(x: Tensor) -> list[int]:
