@@ -186,6 +186,32 @@ def synth(spec: str, out: Path, settings: tuple[tuple[str, str], ...], **given: 
     click.echo(folder)
 
 
+@commands.command(short_help="Say what can be recorded on this machine.")
+@click.option(
+    "--out", type=_PATH, default=Path("traces"), show_default=True, help="The folder that recordings would go to."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+@_talking
+def doctor(out: Path, as_json: bool, **given: Any) -> int:
+    """Say what can be recorded on this machine, what is missing and how to get it; a job of 2 ranks is recorded as a trial.
+
+    Ends with exit code 0 where recording works, with 1 where it does not.
+    """
+    from scaleprof.launch.doctor import examine
+
+    with _orderly_end(), _logging(given["verbose"]):
+        diagnosis = examine(out, on_line=None if given["quiet"] or as_json else _say)
+    if as_json:
+        click.echo(diagnosis.as_json())
+    else:
+        if not given["quiet"]:
+            from scaleprof.render.terminal import print_checks
+
+            print_checks([(check.name, check.state, check.found, check.remedy) for check in diagnosis.checks])
+        click.echo(diagnosis.verdict)
+    return 0 if diagnosis.works else 1
+
+
 def _report_on(runs: Sequence[Path], outputs: Outputs, *, verbose: bool) -> None:
     """Analyze what was just recorded."""
     _prepare_numpy()

@@ -30,7 +30,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
-from scaleprof.clock import ClockAnchor
+from scaleprof.clock import ClockAnchor, ClockOffset, HostClock
 from scaleprof.errors import BrokenFile
 
 SCHEMA_VERSION = 1
@@ -180,13 +180,15 @@ class RankInfo:
     flops_per_step: float | None = None
     process_groups: tuple[ProcessGroup, ...] = ()
     anchors: tuple[ClockAnchor, ...] = ()
+    clock: HostClock | None = None
+    """The clock of this rank's host against that of rank 0's; None where nobody asked."""
     details: dict[str, Any] = field(default_factory=dict)
     """What was found out about the strategy: buckets, hooks, optimizers."""
     versions: dict[str, str] = field(default_factory=dict)
     capabilities: dict[str, bool] = field(default_factory=dict)
     """What could be recorded here: flight_recorder, wait_points, run_queue, profiler, nvml, ..."""
     overhead: dict[str, float] = field(default_factory=dict)
-    """What recording cost, in ms: profiler_stop_ms, flight_recorder_ms, export_ms, sampler_ms, detect_ms."""
+    """What recording cost, in ms: profiler_stop_ms, flight_recorder_ms, export_ms, sampler_ms, detect_ms, clock_sync_ms."""
     warnings: tuple[str, ...] = ()
     exception: str | None = None
     """How the training function ended, if with an exception."""
@@ -339,6 +341,9 @@ def _from_dict(kind: type[Record], content: dict[str, Any], path: Path) -> Recor
             )
         if "anchors" in values:
             values["anchors"] = tuple(ClockAnchor(**anchor) for anchor in values["anchors"])
+        if values.get("clock"):
+            offsets = tuple(ClockOffset(**offset) for offset in values["clock"].get("offsets", ()))
+            values["clock"] = HostClock(**{**values["clock"], "offsets": offsets})
         if "warnings" in values:
             values["warnings"] = tuple(str(warning) for warning in values["warnings"])
         record = kind(**values)
@@ -361,7 +366,10 @@ def _fits(value: object, kind: Any) -> bool:
         return any(_fits(value, part) for part in parts)
     if origin is Literal:
         return value in parts
-    if kind is ClockAnchor:
+    if kind is HostClock and isinstance(value, HostClock):
+        texts = _fits(value.id, str) and _fits(value.reference, str)
+        return texts and all(_fits(offset, ClockOffset) and offset.bound_ns >= 0 for offset in value.offsets)
+    if kind in (ClockAnchor, ClockOffset):
         return all(_fits(time, int) and abs(time) < _LATEST_NS for time in dataclasses.astuple(value))  # type: ignore[call-overload]
     if origin is tuple:
         return isinstance(value, tuple) and all(_fits(part, parts[0]) for part in value)

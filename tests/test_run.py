@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scaleprof.clock import ClockAnchor
+from scaleprof.clock import ClockAnchor, ClockOffset, HostClock
 from scaleprof.errors import BrokenFile
 from scaleprof.run import (
     Emulated,
@@ -34,6 +34,7 @@ FULL = RankInfo(
     local_batch=32,
     process_groups=(ProcessGroup("0", (0, 1, 2), "default_pg", "gloo"),),
     anchors=(ClockAnchor(1, 2, 3), ClockAnchor(4, 5, 6)),
+    clock=HostClock("abc", "def", (ClockOffset(1, 2, -3, 4, rounds=50),)),
     details={"buckets": [1, 2]},
     warnings=("a", "b"),
     overhead={"export_ms": 1.5},
@@ -94,6 +95,19 @@ def test_keys_of_newer_versions_are_ignored(tmp_path: Path) -> None:
         ('{"rank": 0, "world_size": 1, "process_groups": [{"name": "0"}]}', "does not hold what"),
         ('{"rank": 0, "world_size": 1, "process_groups": null}', "does not hold what"),
         ('{"rank": 0, "world_size": 1, "anchors": [[1, 2, 3]]}', "does not hold what"),
+        ('{"rank": 0, "world_size": 1, "clock": [1]}', "does not hold what"),
+        ('{"rank": 0, "world_size": 1, "clock": {"id": 3}}', "says clock"),
+        ('{"rank": 0, "world_size": 1, "clock": {"id": "a", "offsets": [1]}}', "does not hold what"),
+        (
+            '{"rank": 0, "world_size": 1, "clock": {"id": "a", "offsets": '
+            '[{"mono_ns": 1, "unix_ns": 2, "offset_ns": "x", "bound_ns": 3}]}}',
+            "says clock",
+        ),
+        (
+            '{"rank": 0, "world_size": 1, "clock": {"id": "a", "offsets": '
+            '[{"mono_ns": 1, "unix_ns": 2, "offset_ns": 1, "bound_ns": -3}]}}',
+            "says clock",
+        ),
         (
             '{"rank": 0, "world_size": 1, "anchors": [{"real_before_ns": 1e999, "mono_ns": 1, "real_after_ns": 2}]}',
             "says anchors",

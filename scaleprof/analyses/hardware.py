@@ -12,6 +12,7 @@ from scaleprof.trace import Trace
 
 MOST_POINTS = 300  # per rank and counter in a chart
 MOST_RANKS = 8  # lines in a chart
+MOST_CHARTS = 8
 
 
 @dataclass(frozen=True)
@@ -31,18 +32,33 @@ _COUNTERS = {
     "cpu_user_s": Counter("cpu_user_cores", "cores busy in the process (user)", "cores", 1.0, True),
     "cpu_system_s": Counter("cpu_system_cores", "cores busy in the process (system)", "cores", 1.0, True),
     "threads": Counter("threads", "threads of the process", ""),
+    "host_memory_free_bytes": Counter("host_memory_free_mb", "memory free on the host", "MB", 1e-6),
     "host_cpu_idle_s": Counter("host_idle_cores", "cores without work on the host", "cores", 1.0, True),
-    "net_sent_bytes": Counter("net_sent_mb_per_s", "network, sent", "MB/s", 1e-6, True),
-    "net_received_bytes": Counter("net_received_mb_per_s", "network, received", "MB/s", 1e-6, True),
+    "net_sent_bytes": Counter("net_sent_mb_per_s", "network of the host, sent", "MB/s", 1e-6, True),
+    "net_received_bytes": Counter("net_received_mb_per_s", "network of the host, received", "MB/s", 1e-6, True),
     "gpu_util_percent": Counter("gpu_util_share", "GPU utilisation", "share", 0.01),
     "gpu_memory_util_percent": Counter("gpu_memory_util_share", "GPU memory utilisation", "share", 0.01),
     "gpu_memory_bytes": Counter("gpu_memory_mb", "GPU memory in use", "MB", 1e-6),
     "gpu_sm_clock_mhz": Counter("gpu_sm_clock_mhz", "SM clock", "MHz"),
+    "gpu_memory_clock_mhz": Counter("gpu_memory_clock_mhz", "GPU memory clock", "MHz"),
     "gpu_power_w": Counter("gpu_power_w", "GPU power", "W"),
     "gpu_energy_j": Counter("gpu_mean_power_w", "GPU power from its energy counter", "W", 1.0, True),
     "gpu_temperature_c": Counter("gpu_temperature_c", "GPU temperature", "°C"),
+    "gpu_nvlink_sent_bytes": Counter("gpu_nvlink_sent_gb_per_s", "NVLink, sent", "GB/s", 1e-9, True),
+    "gpu_nvlink_received_bytes": Counter("gpu_nvlink_received_gb_per_s", "NVLink, received", "GB/s", 1e-9, True),
+    "gpu_pcie_sent_bytes": Counter("gpu_pcie_sent_gb_per_s", "PCIe, sent", "GB/s", 1e-9, True),
+    "gpu_pcie_received_bytes": Counter("gpu_pcie_received_gb_per_s", "PCIe, received", "GB/s", 1e-9, True),
     "gpu_throttled": Counter("gpu_throttled_share", "GPU throttled", "share"),
 }
+_REASONS = "gpu_throttle_reasons"
+_POWER_CAP, _HARDWARE, _THERMAL, _POWER_BRAKE = 0x4, 0x8, 0x20 | 0x40, 0x80
+_THROTTLED = {
+    _POWER_CAP | _HARDWARE | _THERMAL | _POWER_BRAKE: Counter("gpu_throttled_share", "GPU throttled", "share"),
+    _POWER_CAP: Counter("gpu_power_capped_share", "GPU at its power cap", "share"),
+    _THERMAL: Counter("gpu_too_hot_share", "GPU slowed down by heat", "share"),
+    _POWER_BRAKE: Counter("gpu_power_brake_share", "GPU slowed down by its power supply", "share"),
+}
+"""Bits of NVML's reasons for low clocks that are a loss: 1 and 2 say that the GPU is idle, or that somebody set its clocks."""
 
 
 def hardware(trace: Trace) -> Table:
@@ -50,9 +66,24 @@ def hardware(trace: Trace) -> Table:
     time_ns = trace.samples.time_ns
     columns: dict[str, NDArray[np.generic]] = {"time_ns": time_ns}
     for name, values in trace.samples.values.items():
+        if name == _REASONS:
+            columns |= _reasons(values)
+            continue
         counter = _COUNTERS.get(name)
         columns[counter.name if counter else name] = _shown(values, time_ns, counter) if counter else values
     return Table(columns)
+
+
+def _reasons(values: NDArray[np.float64]) -> dict[str, NDArray[np.generic]]:
+    """1 where one of the bits is set, 0 where none is: always for all of them together, for each only where it ever was."""
+    known = np.isfinite(values)
+    bits = np.where(known, values, 0).astype(np.int64)
+    columns: dict[str, NDArray[np.generic]] = {}
+    for place, (mask, counter) in enumerate(_THROTTLED.items()):
+        share = np.where(known, (bits & mask) != 0, np.nan)
+        if place == 0 or np.nansum(share):
+            columns[counter.name] = share
+    return columns
 
 
 def _shown(values: NDArray[np.float64], time_ns: NDArray[np.int64], counter: Counter) -> NDArray[np.float64]:
@@ -71,7 +102,8 @@ def conclude(view: RunView, options: None) -> Result | None:
         return None
     start = min(int(table["time_ns"][0]) for table in tables.values())
     names = list(dict.fromkeys(name for table in tables.values() for name in table.columns if name != "time_ns"))
-    charts = [chart for name in names if (chart := _chart(name, tables, start)) is not None]
+    drawn = {name: chart for name in names if (chart := _chart(name, tables, start)) is not None}
+    kept = sorted(drawn, key=lambda name: not name.startswith("gpu_"))[:MOST_CHARTS]  # of too many, those of the GPU
     rows = []
     for rank, table in tables.items():
         for name in (name for name in names if name in table.columns):
@@ -82,7 +114,11 @@ def conclude(view: RunView, options: None) -> Result | None:
     has_gpu = any(name.startswith("gpu_") for name in names)
     headline = f"{len(names)} counters sampled on {len(tables)} ranks" + ("" if has_gpu else "; no GPU counters here")
     return Result(
-        "hardware", "Hardware", headline, tables={"hardware": Table.of_rows(columns, rows)}, charts=tuple(charts[:6])
+        "hardware",
+        "Hardware",
+        headline,
+        tables={"hardware": Table.of_rows(columns, rows)},
+        charts=tuple(chart for name, chart in drawn.items() if name in kept),
     )
 
 
@@ -102,7 +138,10 @@ def _chart(name: str, tables: dict[int, Table], start: int) -> Chart | None:
         layers.append(Layer(f"rank {rank}", seconds.tolist(), values.tolist()))
     if not layers or not any(max(layer.y) > min(layer.y) for layer in layers):
         return None
-    counter = next((one for one in _COUNTERS.values() if one.name == name), Counter(name, name.replace("_", " "), ""))
+    counter = next(
+        (one for one in (*_COUNTERS.values(), *_THROTTLED.values()) if one.name == name),
+        Counter(name, name.replace("_", " "), ""),
+    )
     return Chart(
         id=f"hardware.{name}",
         kind="lines",

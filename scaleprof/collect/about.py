@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from scaleprof import __version__
-from scaleprof.clock import ClockAnchor
+from scaleprof.clock import ClockAnchor, HostClock
 from scaleprof.collect.identity import Identity, script_name, short
 from scaleprof.collect.job import Found
 from scaleprof.collect.options import Options
@@ -25,6 +25,7 @@ class Known:
     backend: str | None = None
     found: Found = field(default_factory=Found)
     anchors: list[ClockAnchor] = field(default_factory=lambda: [ClockAnchor.now()])
+    clock: HostClock | None = None
     capabilities: dict[str, bool] = field(default_factory=dict)
     overhead: dict[str, float] = field(default_factory=dict)
     local_batch: float | None = None
@@ -85,6 +86,7 @@ class Records:
             flops_per_step=options.flops_per_step,
             process_groups=known.groups,
             anchors=tuple(known.anchors),
+            clock=known.clock,
             details=found.details,
             versions=_versions(),
             capabilities=dict(known.capabilities),

@@ -1,4 +1,7 @@
-"""Counters of process, host and GPU, sampled in the background. What a machine does not have is absent, not zero."""
+"""Counters of process, host and GPU, sampled in the background. What a machine does not have is absent, not zero.
+
+A driver that hangs holds a thread of ours for ever, never one of the training: only background threads call it, and nobody waits for them long.
+"""
 
 import logging
 import threading
@@ -6,12 +9,17 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from scaleprof.collect.gpu import Counters, gpu_counters, uuid_of
 from scaleprof.collect.guard import Guard
 
 log = logging.getLogger(__name__)
 
-Counters = dict[str, float]
 NAME = "scaleprof-sampler"
+GPU_NAME = "scaleprof-gpu"
+START_S = 1.0
+"""How long the training waits to hear whether there is a GPU to watch; a driver that is slower may still come."""
+STOP_S = 1.0
+"""How long it waits for the last sample."""
 _MISSING = "a sample of the machine's counters is missing"
 
 
@@ -36,10 +44,23 @@ class Sampler(threading.Thread):
 
     def watch_gpu(self, device: int) -> bool:
         """Sample this GPU too from now on; whether that can be done."""
-        source = gpu_counters(device)
-        if source is not None:
-            self._sources = [*self._sources, source]
-        return source is not None
+        uuid = self._guard.call("the GPU is not sampled", lambda: uuid_of(device), "")
+        found: list[bool] = []
+
+        def watch() -> None:
+            with self._guard.on("the GPU is not sampled"):
+                source = gpu_counters(uuid, self._guard.warn)
+                if source is not None:
+                    self._sources = [*self._sources, source]
+                found.append(source is not None)
+
+        if uuid:
+            starting = threading.Thread(target=watch, daemon=True, name=GPU_NAME)
+            starting.start()
+            starting.join(START_S)
+            if starting.is_alive():
+                self._guard.warn("the GPU may not be sampled", f"its driver did not answer within {START_S:g} s")
+        return found == [True]
 
     def _sample(self) -> None:
         began = time.thread_time_ns()
@@ -48,7 +69,7 @@ class Sampler(threading.Thread):
         for source in self._sources:
             with self._guard.on(_MISSING):  # a GPU that is lost must not cost the counters of the process
                 counters |= source()
-        if counters:
+        if counters and not self._ended.is_set():
             self._on_sample(now, counters)
         self.cpu_ns += time.thread_time_ns() - began
 
@@ -56,7 +77,9 @@ class Sampler(threading.Thread):
         """End the thread and wait for it."""
         self._ended.set()
         if self.is_alive():
-            self.join(timeout=5)
+            self.join(timeout=STOP_S)
+            if self.is_alive():
+                self._guard.warn("the last samples are missing", f"a counter did not answer within {STOP_S:g} s")
 
 
 def process_counters() -> Callable[[], Counters] | None:
@@ -67,72 +90,38 @@ def process_counters() -> Callable[[], Counters] | None:
         return None
     process = psutil.Process()
 
-    def read() -> Counters:
+    def of_process() -> Counters:
         with process.oneshot():
             times, memory, threads = process.cpu_times(), process.memory_info(), process.num_threads()
-        host, network = psutil.cpu_times(), psutil.net_io_counters()
-        counters = {
+        return {
             "rss_bytes": float(memory.rss),
             "cpu_user_s": times.user,
             "cpu_system_s": times.system,
             "threads": float(threads),
-            "host_cpu_idle_s": host.idle,
         }
-        if network is not None:
-            counters |= {"net_sent_bytes": float(network.bytes_sent), "net_received_bytes": float(network.bytes_recv)}
-        return counters
 
-    return read
+    def of_host() -> Counters:
+        return {"host_cpu_idle_s": psutil.cpu_times().idle}
 
+    def of_memory() -> Counters:
+        return {"host_memory_free_bytes": float(psutil.virtual_memory().available)}
 
-_THROTTLED = 0x4 | 0x8 | 0x20 | 0x40 | 0x80  # power cap, hardware slowdown, software and hardware thermal, power brake
+    def of_network() -> Counters:
+        counters: Any = psutil.net_io_counters()
+        if counters is None:
+            return {}
+        return {"net_sent_bytes": float(counters.bytes_sent), "net_received_bytes": float(counters.bytes_recv)}
 
-
-def gpu_counters(device: int) -> Callable[[], Counters] | None:
-    """Counters of this rank's GPU from NVML; None where there is no driver or binding."""
-    try:
-        import pynvml
-    except ImportError:
-        return None
-    try:
-        pynvml.nvmlInit()
-        handle = _handle(pynvml, device)
-    except (
-        pynvml.NVMLError,
-        OSError,
-        AttributeError,
-        RuntimeError,
-    ) as error:  # the driver, its library, the binding, CUDA
-        log.debug("no NVML: %s", error)
-        return None
-    readers: dict[str, Callable[[], float]] = {
-        "gpu_util_percent": lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu,
-        "gpu_memory_util_percent": lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).memory,
-        "gpu_memory_bytes": lambda: pynvml.nvmlDeviceGetMemoryInfo(handle).used,
-        "gpu_sm_clock_mhz": lambda: pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM),
-        "gpu_power_w": lambda: pynvml.nvmlDeviceGetPowerUsage(handle) / 1e3,
-        "gpu_energy_j": lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3,
-        "gpu_temperature_c": lambda: pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU),
-        "gpu_throttled": lambda: float(bool(pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle) & _THROTTLED)),
-    }
+    parts = [of_process, of_host, of_memory, of_network]
 
     def read() -> Counters:
         counters: Counters = {}
-        for name in list(readers):
+        for part in list(parts):
             try:
-                counters[name] = float(readers[name]())
-            except (pynvml.NVMLError, AttributeError):
-                del readers[
-                    name
-                ]  # this GPU or this binding does not have the counter: it will not have it next time either
+                counters |= part()
+            except (psutil.Error, OSError, RuntimeError, NotImplementedError) as error:
+                log.debug("no counters of the %s: %s", part.__name__.removeprefix("of_"), error)
+                parts.remove(part)  # a container may hide this
         return counters
 
     return read
-
-
-def _handle(pynvml: Any, device: int) -> Any:
-    """By UUID: CUDA's numbers follow CUDA_VISIBLE_DEVICES, NVML's do not."""
-    import torch
-
-    uuid = str(torch.cuda.get_device_properties(device).uuid)
-    return pynvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith("GPU-") else f"GPU-{uuid}")

@@ -4,6 +4,7 @@ import os
 import select
 import signal
 import subprocess
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -30,9 +31,16 @@ class Ended:
 
 
 def run_command(
-    words: Sequence[str], *, environment: Mapping[str, str], on_line: Callable[[str], None] | None = None
+    words: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    on_line: Callable[[str], None] | None = None,
+    timeout_s: float | None = None,
 ) -> Ended:
-    """Run a command to its end; its output and errors come line by line. An interruption ends it and everything it started."""
+    """Run a command to its end; its output and errors come line by line. An interruption ends it and everything it started.
+
+    So does `timeout_s`, which is a LaunchError.
+    """
     last: deque[str] = deque(maxlen=_LAST_LINES)
     try:
         # A session of its own: an interruption from the keyboard reaches us first, and we end the job in order.
@@ -48,7 +56,7 @@ def run_command(
         raise LaunchError(f"{words[0]} cannot be started: {error.strerror}") from error
     with process:
         try:
-            for line in _lines(process):
+            for line in _lines(process, timeout_s):
                 last.append(line)
                 if on_line:
                     on_line(line)
@@ -58,11 +66,14 @@ def run_command(
     return Ended(process.returncode, tuple(last))
 
 
-def _lines(process: "subprocess.Popen[bytes]") -> Iterator[str]:
+def _lines(process: "subprocess.Popen[bytes]", timeout_s: float | None) -> Iterator[str]:
     """The lines of a process, until it has ended and said all it had to say."""
     assert process.stdout is not None
     pipe, rest = process.stdout.fileno(), b""
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
     while True:
+        if deadline is not None and time.monotonic() > deadline:
+            raise LaunchError(f"did not end within {timeout_s:g} s")
         ready, _, _ = select.select([pipe], [], [], _SILENCE_S)
         if not ready:
             if process.poll() is not None:

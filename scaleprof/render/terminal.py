@@ -22,6 +22,7 @@ MOST_CAVEATS = 6
 MOST_FINDINGS = 3
 MOST_ROWS = 12
 WIDE = 110  # columns of a terminal from which the scaling table is shown with all its columns
+_STATE_STYLES = {"ok": "green", "missing": "yellow", "failed": "bold red"}
 _SEVERITY_STYLES = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "default", "healthy": "green"}
 
 
@@ -47,6 +48,17 @@ def summary(report: Report, width: int) -> Group:
         parts.append(Padding(_finding(finding), (0 if place else 1, 0, 0, 0)))
     parts += _caveats(report)
     return Group(*parts)
+
+
+def print_checks(checks: Sequence[tuple[str, str, str, str]], console: Console | None = None) -> None:
+    """Print what was looked at, one thing a line: its name, its state, what was found, and what to do about it below."""
+    table = RichTable(box=None, show_header=False, pad_edge=False)
+    for name, state, found, remedy in checks:
+        cell = _text(found)
+        if remedy:
+            cell.append(f"\n-> {clean(remedy)}", "yellow")
+        table.add_row(_text(name), _text(state, _STATE_STYLES.get(state, "")), cell)
+    (console or Console()).print(table)
 
 
 def clean(value: object) -> str:

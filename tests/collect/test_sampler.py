@@ -1,131 +1,72 @@
-"""Counters, on a GPU that is a Python object with NVML's names."""
+"""The thread that samples, and the counters of process and host. GPUs are in `test_gpu.py`."""
 
-import sys
 import time
-import types
+from collections.abc import Callable
 
+import psutil
 import pytest
 
 from scaleprof.collect import sampler
 from scaleprof.collect.guard import Guard
-from scaleprof.collect.sampler import Sampler, gpu_counters, process_counters
+from scaleprof.collect.sampler import Sampler, process_counters
 
 
-class NVMLError(Exception):
-    pass
-
-
-def fake_nvml(**missing: bool) -> types.ModuleType:
-    """A binding that answers like NVML; `missing` names functions this GPU does not support."""
-    module = types.ModuleType("pynvml")
-
-    def answer(name: str, value: object) -> object:
-        def function(*_: object) -> object:
-            if missing.get(name):
-                raise NVMLError("not supported")
-            return value
-
-        return function
-
-    values = {
-        "nvmlInit": None,
-        "nvmlDeviceGetHandleByUUID": "handle",
-        "nvmlDeviceGetUtilizationRates": types.SimpleNamespace(gpu=97, memory=40),
-        "nvmlDeviceGetMemoryInfo": types.SimpleNamespace(used=5_000_000_000),
-        "nvmlDeviceGetClockInfo": 1755,
-        "nvmlDeviceGetPowerUsage": 412_500,
-        "nvmlDeviceGetTotalEnergyConsumption": 7_000,
-        "nvmlDeviceGetTemperature": 61,
-        "nvmlDeviceGetCurrentClocksEventReasons": 0x40,
-    }
-    for name, value in values.items():
-        setattr(module, name, answer(name, value))
-    module.NVMLError, module.NVML_CLOCK_SM, module.NVML_TEMPERATURE_GPU = NVMLError, 1, 0
-    return module
-
-
-@pytest.fixture
-def with_gpu(monkeypatch: pytest.MonkeyPatch) -> object:
-    torch = pytest.importorskip("torch")
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: types.SimpleNamespace(uuid="1234"))
-
-    def install(module: types.ModuleType) -> None:
-        monkeypatch.setitem(sys.modules, "pynvml", module)
-
-    return install
-
-
-def test_gpu_counters_are_in_plain_units(with_gpu) -> None:
-    with_gpu(fake_nvml())
-    read = gpu_counters(0)
-    assert read is not None
-    assert read() == {
-        "gpu_util_percent": 97,
-        "gpu_memory_util_percent": 40,
-        "gpu_memory_bytes": 5e9,
-        "gpu_sm_clock_mhz": 1755,
-        "gpu_power_w": 412.5,
-        "gpu_energy_j": 7,
-        "gpu_temperature_c": 61,
-        "gpu_throttled": 1,
-    }
-
-
-def test_what_a_gpu_does_not_support_is_absent_not_zero(with_gpu) -> None:
-    with_gpu(fake_nvml(nvmlDeviceGetTotalEnergyConsumption=True, nvmlDeviceGetTemperature=True))
-    read = gpu_counters(0)
-    assert read is not None
-    assert {"gpu_energy_j", "gpu_temperature_c"} & set(read()) == set()
-
-
-def test_no_driver_no_binding_and_no_gpu_give_no_counters(with_gpu, monkeypatch: pytest.MonkeyPatch) -> None:
-    with_gpu(fake_nvml(nvmlInit=True))
-    assert gpu_counters(0) is None
-    monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert gpu_counters(0) is None
-
-
-def test_a_driver_that_cannot_be_loaded_gives_no_counters(with_gpu) -> None:
-    module = fake_nvml()
-
-    def no_library() -> None:
-        raise OSError("libnvidia-ml.so.1: cannot open shared object file")
-
-    module.nvmlInit = no_library  # type: ignore[attr-defined]
-    with_gpu(module)
-    assert gpu_counters(0) is None
-
-
-def test_a_counter_that_this_binding_lacks_costs_itself(with_gpu) -> None:
-    module = fake_nvml()
-    del module.nvmlDeviceGetCurrentClocksEventReasons
-    with_gpu(module)
-    read = gpu_counters(0)
-    assert read is not None
-    assert "gpu_throttled" not in read()
-    assert len(read()) == 7
+def sampled(seen: list[dict[str, float]], thread: Sampler) -> None:
+    """Let it take three samples."""
+    thread.start()
+    deadline = time.monotonic() + 5
+    while len(seen) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    thread.stop()
 
 
 def test_a_gpu_that_is_lost_does_not_cost_the_counters_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def lost() -> dict[str, float]:
         raise RuntimeError("GPU is lost")
 
-    monkeypatch.setattr(sampler, "gpu_counters", lambda device: lost)
+    monkeypatch.setattr(sampler, "uuid_of", lambda device: "1234")
+    monkeypatch.setattr(sampler, "gpu_counters", lambda uuid, on_loss: lost)
     guard, seen = Guard(), list[dict[str, float]]()
     thread = Sampler(100, lambda now, counters: seen.append(counters), guard)
     assert thread.watch_gpu(0)
-    thread.start()
-    deadline = time.monotonic() + 5
-    while len(seen) < 3 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    thread.stop()
+    sampled(seen, thread)
     assert seen[2]["rss_bytes"] > 1e6
     assert "GPU is lost" in guard.warnings[0]
+    assert thread.cpu_ns > 0
 
 
-def test_the_process_is_counted_everywhere() -> None:
+@pytest.mark.parametrize("fails", ["uuid_of", "gpu_counters"])
+def test_a_gpu_that_cannot_be_watched_is_a_warning(fails: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> object:
+        raise RuntimeError("no CUDA here")
+
+    monkeypatch.setattr(sampler, "uuid_of", lambda device: "1234")
+    monkeypatch.setattr(sampler, fails, broken)
+    guard = Guard()
+    assert not Sampler(100, lambda now, counters: None, guard).watch_gpu(0)
+    assert guard.warnings == ("the GPU is not sampled (RuntimeError: no CUDA here)",)
+
+
+def test_the_process_and_its_host_are_counted_everywhere() -> None:
     read = process_counters()
     assert read is not None
     counters = read()
     assert counters["rss_bytes"] > 1e6
     assert counters["cpu_user_s"] > 0
+    assert counters["host_memory_free_bytes"] > 1e6
+
+
+@pytest.mark.parametrize(
+    ("hidden", "column"), [("net_io_counters", "net_sent_bytes"), ("virtual_memory", "host_memory_free_bytes")]
+)
+def test_what_a_container_hides_is_absent(hidden: str, column: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> Callable[[], None]:
+        raise PermissionError("/proc")
+
+    read = process_counters()
+    assert read is not None
+    monkeypatch.setattr(psutil, hidden, refused)
+    for _ in range(2):
+        counters = read()
+        assert column not in counters
+        assert "rss_bytes" in counters

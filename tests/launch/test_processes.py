@@ -72,3 +72,11 @@ def test_an_interruption_ends_the_command_and_all_it_started(tmp_path: Path) -> 
 def test_a_command_that_does_not_exist_is_explained() -> None:
     with pytest.raises(LaunchError, match="no-such-program cannot be started"):
         run_command(["no-such-program"], environment=os.environ)
+
+
+@pytest.mark.parametrize("code", ["import time; time.sleep(60)", "while True: print('on and on')"])
+def test_a_command_that_takes_too_long_is_ended(code: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(LaunchError, match=r"did not end within 0\.5 s"):
+        run_command(python(code), environment=os.environ, timeout_s=0.5)
+    assert time.monotonic() - began < 8

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from scaleprof.render.terminal import clean, print_report
+from scaleprof.render.terminal import clean, print_checks, print_report
 from tests.render.made import REPORTS, evil, minimal, single, study
 
 
@@ -62,4 +62,15 @@ def test_a_report_without_numbers_prints_its_caveats() -> None:
         "step",
         "was",
         "found.",
+    ]
+
+
+def test_what_was_looked_at_is_a_line_each_with_what_to_do_below() -> None:
+    out = io.StringIO()
+    checks = [("torch", "ok", "2.13", ""), ("NVML", "failed", "\x1b[31mno [bold]library", "install it")]
+    print_checks(checks, Console(file=out, width=80))
+    assert [line.rstrip() for line in out.getvalue().splitlines()] == [
+        "torch  ok      2.13",
+        "NVML   failed  \ufffd[31mno [bold]library",
+        "               -> install it",
     ]
