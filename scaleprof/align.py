@@ -1,7 +1,6 @@
 """From the facts of every rank to one view of the run: the only place where ranks meet.
 
-matching -> clocks -> wait and transfer -> leaves. Matching and the split of exposed communication into wait and transfer are not built yet:
-`matches` is empty, and `exposed_comm_ns` stands for both. What each rank measured by itself is complete.
+matching -> clocks -> wait and transfer -> leaves.
 """
 
 from collections.abc import Mapping
@@ -11,8 +10,11 @@ from typing import Any
 import numpy as np
 
 from scaleprof.clock import RankClock, clocks_of_hosts
+from scaleprof.intervals import Ints
+from scaleprof.matching import match
 from scaleprof.results import Table
 from scaleprof.run import RankInfo, RunInfo
+from scaleprof.waiting import PARTS, Exchange, exchange_of, exposed_parts
 
 LEAVES = ("compute", "exposed_comm", "exposed_memory", "idle")
 """The classes that divide a step exactly, in the order of the account."""
@@ -41,8 +43,16 @@ class RunView:
     """One row per step that every rank with steps has: step, time_ms (mean over ranks), spread_ms, steady (all ranks unperturbed)."""
     leaves: Table
     """One row per rank and profiled step: rank, step, window_ns and one `<leaf>_ns` per leaf, which sum to the window;
-    comm_ns, overlapped_ns, compute_sum_ns, method (as the account of one rank has them)."""
+    comm_ns, overlapped_ns, compute_sum_ns, method (as the account of one rank has them); and one `<part>_ns` per part of exposed communication
+    (`waiting.PARTS`), which sum to it."""
     matches: Table
+    """One row for each rank that took part in an operation: collective (its number), rank, row (in the rank's table of operations), group, ranks."""
+    matched_share: float | None
+    """Of the operations that have a partner on another rank; None where there are none."""
+    unmatched: Mapping[str, int]
+    """The others, by why not."""
+    exchange: Exchange
+    """Waiting and transfer of every matched operation."""
     clocks: Mapping[int, RankClock]
     caveats: tuple[str, ...] = ()
 
@@ -58,14 +68,23 @@ def align(info: RunInfo, ranks: Mapping[int, RankFacts]) -> RunView:
         for name, table in ranks[rank].tables.items():
             facts.setdefault(name, {})[rank] = table
     infos = {rank: ranks[rank].info for rank in sorted(ranks)}
+    matches = match(facts.get("collectives", {}), {rank: one.process_groups for rank, one in infos.items()})
+    clocks = clocks_of_hosts(
+        {rank: rank_info.host for rank, rank_info in infos.items()},
+        {rank: rank_info.clock for rank, rank_info in infos.items()},
+    )
+    exchange = exchange_of(facts.get("collectives", {}), matches, clocks)
     return RunView(
         info=info,
         ranks=infos,
         facts=facts,
         steps=_common_steps(facts.get("steps", {})),
-        leaves=_leaves(facts.get("account", {})),
-        matches=Table({"collective": []}),
-        clocks=clocks_of_hosts({rank: rank_info.host for rank, rank_info in infos.items()}),
+        leaves=_leaves(facts, exchange),
+        exchange=exchange,
+        matches=matches.table(),
+        matched_share=matches.matched_share,
+        unmatched=dict(matches.unmatched),
+        clocks=clocks,
         caveats=tuple(caveat for rank in sorted(ranks) for caveat in ranks[rank].caveats),
     )
 
@@ -97,7 +116,7 @@ def _common_steps(of_ranks: Mapping[int, Table]) -> Table:
     return Table(columns)
 
 
-def _leaves(of_ranks: Mapping[int, Table]) -> Table:
+def _leaves(facts: Mapping[str, Mapping[int, Table]], exchange: Exchange) -> Table:
     names = (
         "step",
         "window_ns",
@@ -107,11 +126,25 @@ def _leaves(of_ranks: Mapping[int, Table]) -> Table:
         "compute_sum_ns",
         "method",
     )
-    tables = {rank: table for rank, table in of_ranks.items() if len(table)}
+    tables = {rank: table for rank, table in facts.get("account", {}).items() if len(table)}
     empty = np.zeros(0, dtype=np.int64)
     columns = {"rank": np.concatenate([empty, *(np.full(len(table), rank) for rank, table in tables.items())])}
     for name in names:
         columns[name] = np.concatenate([empty, *(table[name] for table in tables.values())])
+    parts = [_parts(rank, table, facts, exchange) for rank, table in tables.items()]
+    for part in PARTS:
+        columns[f"{part}_ns"] = np.concatenate([empty, *(of[part] for of in parts)])
     total = np.sum([columns[f"{leaf}_ns"] for leaf in LEAVES], axis=0)
     assert (total == columns["window_ns"]).all(), "the leaves must add up to the step"
+    split = np.sum([columns[f"{part}_ns"] for part in PARTS], axis=0)
+    assert (split == columns["exposed_comm_ns"]).all(), "the parts must add up to the exposed communication"
     return Table(columns)
+
+
+def _parts(rank: int, account: Table, facts: Mapping[str, Mapping[int, Table]], exchange: Exchange) -> dict[str, Ints]:
+    collectives = facts.get("collectives", {}).get(rank)
+    if collectives is None:
+        nothing = np.zeros(len(account), dtype=np.int64)
+        return dict.fromkeys(PARTS[:3], nothing) | {PARTS[3]: np.asarray(account["exposed_comm_ns"])}
+    segments, waits = (facts.get(name, {}).get(rank) for name in ("segments", "waits"))
+    return exposed_parts(rank, account, segments, waits, collectives, exchange)

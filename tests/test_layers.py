@@ -20,10 +20,12 @@ MAY_IMPORT = {
     "trace": {"run", "clock", "intervals", "errors"},
     "results": {"run", "errors"},
     "models": {"intervals", "errors"},
-    "align": FLOWING,
+    "matching": FLOWING,
+    "waiting": FLOWING | {"matching"},
+    "align": FLOWING | {"matching", "waiting"},
     "engine": set(),
     "readers": FLOWING,
-    "analyses": FLOWING | {"align", "models"},
+    "analyses": FLOWING | {"align", "models", "waiting"},
     "render": FLOWING,
     "export": FLOWING | {"align"},
     "collect": {"run", "clock", "errors"},
@@ -32,11 +34,13 @@ MAY_IMPORT = {
     "cache": FLOWING | {"align"},
     "pipeline": FLOWING | FAMILIES - {"collect", "launch", "synth"} | {"align", "models", "engine", "cache"},
     "cli": FLOWING | {"pipeline", "launch", "render", "synth"},
+    "lightning": {"collect"},
+    "huggingface": {"collect"},
     "__main__": {"cli"},
     "__init__": {"collect", "errors", "pipeline", "results"},
 }
 
-INSIDE_THE_JOB = {"launch/demo_job.py", "launch/emulated.py"}
+INSIDE_THE_JOB = {"launch/demo_job.py", "launch/emulated.py", "launch/strategy_jobs.py", "launch/sync_batch_norm.py"}
 """These run inside the training process, as a user's script does: they use the recorder, and torch, like one."""
 
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -24,7 +24,7 @@ HEAVY = ("torch", "pandas", "plotly", "scipy", "numpy", "rich", "click", "jinja2
 
 FENCES = {"pipeline.py": 2, "collect/guard.py": 1}
 MAY_PRINT = {"cli.py", "render/terminal.py"}
-INSIDE_THE_JOB = {"scaleprof.launch.demo_job", "scaleprof.launch.emulated"}
+INSIDE_THE_JOB = {f"scaleprof.launch.{name}" for name in ("demo_job", "emulated", "strategy_jobs", "sync_batch_norm")}
 
 RECORDED = [ROOT / "sample_traces", PACKAGE / "launch" / "demo_study", ROOT / "reports"]
 """Folders of committed files that were made on some machine."""
@@ -50,7 +50,7 @@ def test_no_module_loads_torch_or_a_plotting_library_when_imported() -> None:
 
 def test_all_names_every_public_name_and_each_exists() -> None:
     assert sorted(scaleprof.__all__) == sorted(
-        ["Report", "ScaleprofError", "Windows", "__version__", "analyze", "profile", "step"]
+        ["Report", "ScaleprofError", "Windows", "__version__", "analyze", "profile", "step", "trace_handler"]
     )
     assert all(getattr(scaleprof, name) is not None for name in scaleprof.__all__)
     assert dir(scaleprof) == sorted(scaleprof.__all__)

@@ -1,11 +1,16 @@
 """What the ranks send: operations, sizes and busy time of collectives and point-to-point transfers."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
 import numpy as np
 
 from scaleprof.align import RunView
 from scaleprof.analyses.base import Analysis, duration, many
+from scaleprof.analyses.exchange import across_ranks, bus_factor
 from scaleprof.analyses.steps import NEEDS as STEP_NEEDS
 from scaleprof.analyses.steps import steady_steps
+from scaleprof.intervals import Ints
 from scaleprof.results import Metric, Result, Table
 from scaleprof.trace import UNKNOWN, Trace
 
@@ -71,58 +76,87 @@ def waits(trace: Trace) -> Table:
             "group": [comm.group[place] if place >= 0 else "" for place in places],
             "bytes": np.where(known, comm.bytes[np.maximum(blocked.comm, 0)] if len(comm.row) else UNKNOWN, UNKNOWN),
             "collective": blocked.comm,
+            "start_ns": blocked.start_ns,
             "dur_ns": blocked.dur_ns,
         }
     )
 
 
+@dataclass
+class _Kind:
+    """Operations of one kind: what they are called and carry is their key."""
+
+    count: int = 0
+    timed: int = 0
+    dur_ns: int = 0
+    transfers_ns: list[int] = field(default_factory=list)
+    waited_ns: int = 0
+    ranks: int = 0
+
+
+_Key = tuple[str, int, str, str, str, str]
+
+
 def conclude(view: RunView, options: None) -> Result | None:
-    """Operations per step by kind, size and group, with bytes and time in progress."""
+    """Operations per step by kind, size and group, with bytes, time in progress, and what of it was waiting for the last rank."""
     wanted = steady_steps(view)
-    rows: dict[tuple[str, int, str, str, str, str], list[int]] = {}
-    counted = unknown_bytes = 0
-    for rank, table in view.fact("collectives").items():
-        steps = np.asarray(table["step"])
-        labels = _group_labels(view, rank)
-        keep = np.isin(steps, wanted) if np.isin(steps, wanted).any() else steps >= 0
-        streams = [
-            str(stream) if here else "" for stream, here in zip(table["stream"], table["on_device"], strict=True)
-        ]
-        keys = zip(table["op"], table["bytes"], table["dtype"], table["group"], table["name"], streams, strict=True)
-        durations = np.asarray(table["dur_ns"])
-        # A loop over collectives, not events: there are hundreds a step, and their keys are text.
-        for place, key in enumerate(keys):
-            if not keep[place]:
-                continue
-            entry = rows.setdefault((key[0], int(key[1]), key[2], labels.get(key[3], key[3]), *key[4:]), [0, 0, 0])
-            entry[0] += 1
-            ran = durations[place] != UNKNOWN
-            entry[1] += int(ran)
-            entry[2] += int(durations[place]) if ran else 0
-            counted += 1
-            unknown_bytes += int(key[1] == UNKNOWN)
+    if not any(np.isin(np.asarray(table["step"]), wanted).any() for table in view.fact("collectives").values()):
+        wanted = wanted[:0]
+    rows = _kinds(view, wanted)
+    counted = sum(kind.count for kind in rows.values())
     if not counted:
         return None
     steps_seen = _rank_steps(view, wanted)
-    table = _table(rows, steps_seen)
-    known = [(key[1], counts[0]) for key, counts in rows.items() if key[1] != UNKNOWN]
+    known = [(key[1], kind.count) for key, kind in rows.items() if key[1] != UNKNOWN]
     metrics = [Metric("collectives.count", "Operations per step and rank", counted / steps_seen)]
     caveats = []
     total = sum(size * count for size, count in known)
     if known:
         metrics.append(Metric("collectives.bytes", "Bytes per step and rank", total / steps_seen, "bytes"))
+    unknown_bytes = sum(kind.count for key, kind in rows.items() if key[1] == UNKNOWN)
     if unknown_bytes:
         caveats.append(f"the sizes of {unknown_bytes} of {counted} operations were not recorded")
-    caveats.append("times in progress include waiting for slower ranks, so they give no bandwidth yet")
-    summed = sum(entry[2] for entry in rows.values()) / steps_seen / 1e6
+    summed = sum(kind.dur_ns for kind in rows.values()) / steps_seen / 1e6
     headline = f"{many(round(counted / steps_seen), 'operation')} a step and rank"
     headline += f", {total / steps_seen / 1e6:.3g} MB" if known else ""
     headline += f", {duration(summed)} in progress in all" if summed else ""
-    tables = {"collectives": table}
+    across, words, said = across_ranks(view, wanted)
+    headline += words
+    if summed and not words:
+        caveats.append("times in progress include waiting for slower ranks, so they give no bandwidth")
+    tables = {"collectives": _table(rows, steps_seen)}
     blocked = _waits_table(view, wanted)
     if len(blocked):
         tables["waits"] = blocked
-    return Result("collectives", "Collectives", headline, tuple(metrics), tables, caveats=tuple(caveats))
+    return Result("collectives", "Collectives", headline, (*metrics, *across), tables, caveats=(*caveats, *said))
+
+
+def _kinds(view: RunView, wanted: Ints) -> dict[_Key, _Kind]:
+    rows: dict[_Key, _Kind] = {}
+    exchange = view.exchange
+    for rank, table in view.fact("collectives").items():
+        steps, labels = np.asarray(table["step"]), _group_labels(view, rank)
+        keep = np.isin(steps, wanted) if len(wanted) else steps >= 0
+        streams = [
+            str(stream) if here else "" for stream, here in zip(table["stream"], table["on_device"], strict=True)
+        ]
+        keys = zip(table["op"], table["bytes"], table["dtype"], table["group"], table["name"], streams, strict=True)
+        durations = np.asarray(table["dur_ns"])
+        transfer, wait, ranks = exchange.transfer_ns[rank], exchange.wait_ns[rank], exchange.ranks[rank]
+        # A loop over collectives, not events: there are hundreds a step, and their keys are text.
+        for place, key in enumerate(keys):
+            if not keep[place]:
+                continue
+            kind = rows.setdefault((key[0], int(key[1]), key[2], labels.get(key[3], key[3]), *key[4:]), _Kind())
+            kind.count += 1
+            if durations[place] != UNKNOWN:
+                kind.timed += 1
+                kind.dur_ns += int(durations[place])
+            if transfer[place] != UNKNOWN:
+                kind.transfers_ns.append(int(transfer[place]))
+                kind.waited_ns += int(wait[place])
+                kind.ranks = int(ranks[place])
+    return rows
 
 
 def _group_labels(view: RunView, rank: int) -> dict[str, str]:
@@ -167,15 +201,25 @@ def _rank_steps(view: RunView, wanted: np.ndarray) -> int:
     return max(seen, 1)
 
 
-def _table(rows: dict[tuple[str, int, str, str, str, str], list[int]], steps_seen: int) -> Table:
-    names = ("op", "bytes", "dtype", "group", "stream", "name", "count_per_step", "mean_ms", "ms_per_step")
-    ordered = sorted(rows.items(), key=lambda item: (-item[1][2], -item[1][0], item[0]))
+def _table(rows: Mapping[_Key, _Kind], steps_seen: int) -> Table:
+    """One row for each kind; transfer is the median of those that could be split, and so is the bus bandwidth that follows from it."""
+    names = (
+        "op", "bytes", "dtype", "group", "stream", "name", "count_per_step", "mean_ms", "ms_per_step", "wait_ms", "transfer_ms", "busbw_gbps",
+    )  # fmt: skip
+    ordered = sorted(rows.items(), key=lambda item: (-item[1].dur_ns, -item[1].count, item[0]))
     values = []
-    for (op, size, dtype, group, name, stream), (count, ran, dur_ns) in ordered:
-        mean = dur_ns / ran / 1e6 if ran else None
-        per_step = dur_ns / steps_seen / 1e6 if ran else None
-        size_or_none = size if size != UNKNOWN else None
-        values.append([op, size_or_none, dtype, group, stream, name, count / steps_seen, mean, per_step])
+    for (op, size, dtype, group, name, stream), kind in ordered:
+        mean = kind.dur_ns / kind.timed / 1e6 if kind.timed else None
+        per_step = kind.dur_ns / steps_seen / 1e6 if kind.timed else None
+        split = len(kind.transfers_ns)
+        waited = kind.waited_ns / split / 1e6 if split else None
+        transfer_ns = float(np.median(kind.transfers_ns)) if split else None
+        known = size != UNKNOWN and size > 0
+        busbw = size * bus_factor(op, kind.ranks) / transfer_ns if transfer_ns and known else None
+        times = (mean, per_step, waited, transfer_ns / 1e6 if transfer_ns is not None else None, busbw)
+        values.append(
+            [op, size if size != UNKNOWN else None, dtype, group, stream, name, kind.count / steps_seen, *times]
+        )
     return Table.of_rows(names, values)
 
 

@@ -7,12 +7,24 @@ import numpy as np
 from scaleprof.align import LEAVES, RunView
 from scaleprof.analyses.account import METHODS, account, segments
 from scaleprof.analyses.base import LEAF_LABELS, Analysis, many, percent
+from scaleprof.analyses.collectives import collectives, waits
 from scaleprof.analyses.steps import NEEDS as STEP_NEEDS
 from scaleprof.analyses.steps import steady_steps
 from scaleprof.results import Axis, Chart, Layer, Metric, Result, Table
 from scaleprof.trace import UNKNOWN
+from scaleprof.waiting import PARTS
 
-NEEDS = {**STEP_NEEDS, "account": account, "segments": segments}
+NEEDS = {**STEP_NEEDS, "account": account, "segments": segments, "collectives": collectives, "waits": waits}
+
+NEGLIGIBLE = 0.005
+"""Share of the step below which a class is not worth a word."""
+UNTOLD_LIMIT = 0.05
+"""Share of the exposed communication that may stay untold without a word."""
+_PART_LABELS = {
+    "exposed_transfer": "Exposed: transfer",
+    "exposed_wait": "Exposed: waiting for the last rank",
+    "bubble": "Exposed: waiting in the pipeline",
+}
 
 _METHOD_WORDS = {
     "device": "compute is measured: the union of kernels on the device",
@@ -30,6 +42,8 @@ class Leaves:
     """Rank and step by row, as `RunView.leaves`, only the steps that count."""
     window_ns: int
     by_leaf_ns: dict[str, int]
+    by_part_ns: dict[str, int]
+    """Of exposed communication."""
     comm_ns: int | None
     """None where no communication spans were recorded."""
     overlapped_ns: int | None
@@ -57,6 +71,7 @@ def leaves_of(view: RunView) -> Leaves | None:
         rows=rows,
         window_ns=int(rows["window_ns"].sum()),
         by_leaf_ns={leaf: int(rows[f"{leaf}_ns"].sum()) for leaf in LEAVES},
+        by_part_ns={part: int(rows[f"{part}_ns"].sum()) for part in PARTS},
         comm_ns=int(rows["comm_ns"].sum()) if comm_known else None,
         overlapped_ns=int(rows["overlapped_ns"].sum()) if comm_known else None,
         method=METHODS[int(np.bincount(rows["method"]).argmax())],
@@ -74,7 +89,7 @@ def conclude(view: RunView, options: None) -> Result | None:
         Metric(f"time.{leaf}_share", LEAF_LABELS[leaf], leaves.share(leaf), "share", better=label.get(leaf, "lower"))  # type: ignore[arg-type]
         for leaf in LEAVES
     ]
-    metrics += _communication(leaves)
+    metrics += [*_told_apart(leaves), *_communication(leaves)]
     waiting = _input_share(view)
     if waiting is not None:
         metrics.append(Metric("idle.input_share", "Waiting for input", waiting, "share", better="lower"))
@@ -91,6 +106,17 @@ def conclude(view: RunView, options: None) -> Result | None:
         charts=(_chart(view, leaves),),
         caveats=tuple(_caveats(leaves)),
     )
+
+
+def _told_apart(leaves: Leaves) -> list[Metric]:
+    """What exposed communication consists of, where any of it could be told."""
+    if not any(leaves.by_part_ns[part] for part in PARTS[:3]):
+        return []
+    return [
+        Metric(f"time.{part}_share", label, leaves.by_part_ns[part] / leaves.window_ns, "share", better="lower")
+        for part, label in _PART_LABELS.items()
+        if part != "bubble" or leaves.by_part_ns[part]
+    ]
 
 
 def _communication(leaves: Leaves) -> list[Metric]:
@@ -119,22 +145,22 @@ def _headline(leaves: Leaves) -> str:
     losses = {leaf: leaves.share(leaf) for leaf in LEAVES if leaf != "compute"}
     worst = max(losses, key=lambda leaf: losses[leaf])
     start = f"{percent(leaves.share('compute'))} of the step is compute"
-    if losses[worst] < 0.005:
-        return f"{start}; nothing else takes more than {percent(0.005)}"
+    if losses[worst] < NEGLIGIBLE:
+        return f"{start}; nothing else takes more than {percent(NEGLIGIBLE)}"
     return f"{start}; the largest loss is {LEAF_LABELS[worst].lower()} with {percent(losses[worst])}"
 
 
 def _by_rank(leaves: Leaves) -> Table:
     """Means per step in ms by rank, with busy and hidden communication where known."""
     rows = []
-    columns = ["window", *LEAVES, "comm", "overlapped"]
+    columns = ["window", *LEAVES, *PARTS[:3], "comm", "overlapped"]
     for rank in np.unique(leaves.rows["rank"]):
         here = leaves.rows["rank"] == rank
         values = [leaves.rows[f"{column}_ns"][here] for column in columns]
         known = [bool((value != UNKNOWN).all()) for value in values]
         means = [float(value.mean()) / 1e6 if ok else None for value, ok in zip(values, known, strict=True)]
         rows.append([int(rank), int(here.sum()), *means])
-    names = ["rank", "steps", "step_ms", *(f"{leaf}_ms" for leaf in LEAVES), "comm_ms", "overlapped_ms"]
+    names = ["rank", "steps", "step_ms", *(f"{leaf}_ms" for leaf in (*LEAVES, *PARTS[:3])), "comm_ms", "overlapped_ms"]
     return Table.of_rows(names, rows)
 
 
@@ -168,9 +194,17 @@ def _caveats(leaves: Leaves) -> list[str]:
         caveats.append(
             "compute is by subtraction (step - blocked - input): host overhead and pauses count as compute; level full measures it"
         )
-    if leaves.by_leaf_ns["exposed_comm"]:
+    exposed, untold = leaves.by_leaf_ns["exposed_comm"], leaves.by_part_ns["exposed_untold"]
+    if exposed <= NEGLIGIBLE * leaves.window_ns:
+        untold = 0
+    elif untold == exposed:
         caveats.append(
-            "exposed communication is not yet split into waiting for a slow rank and transfer on the wire: it stands for both"
+            "exposed communication is waiting for a slow rank and transfer on the wire: nothing here tells them apart"
+        )
+    if UNTOLD_LIMIT * exposed < untold < exposed:
+        caveats.append(
+            f"{percent(untold / exposed)} of the exposed communication could not be told apart into waiting and transfer: operations that were not "
+            "matched, or waits without an operation"
         )
     if leaves.comm_ns is None:
         caveats.append("no communication spans were recorded: what is hidden behind compute is unknown")

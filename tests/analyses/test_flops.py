@@ -14,10 +14,8 @@ from scaleprof.results import Metric, Result
 from scaleprof.run import RankFiles, RankInfo
 from scaleprof.trace import UNKNOWN, Kind, Trace
 from tests.making import HOST, STREAM_7, WORKER, Event, Made, Step, make_trace, make_view
-from tests.readers.conftest import foreign_traces
 from tests.readers.making import Json, complete, write_trace
 
-__all__ = ["foreign_traces"]
 MS = 1_000_000
 
 

@@ -83,8 +83,9 @@ def test_collectives_are_counted_per_step_and_rank_with_their_bytes() -> None:
     assert values["collectives.count"] == 2
     assert values["collectives.bytes"] == 8192
     assert result.tables["collectives"].rows() == [
-        ["all_reduce", 4096, "float32", "0", "", "gloo:all_reduce", 2.0, 2e-5, 4e-5]
+        ["all_reduce", 4096, "float32", "0", "", "gloo:all_reduce", 2.0, 2e-5, 4e-5, 0.0, 2e-5, 204.8]
     ]
+    assert values["collectives.wait_share"] == 0
 
 
 def test_kernels_by_time_with_unknown_names_and_earlier_launches_apart() -> None:
