@@ -5,18 +5,23 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY_TO_BENCH := $(VENV)/.ready-to-bench
+READY_FOR_TRAINERS := $(VENV)/.ready-for-trainers
 # Recorded traces of other tools, which the tests read where they lie beside this folder.
 TRACES := $(wildcard ../shared/traces)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint bench bench-peers samples strategies fuzz
+.PHONY: demo test trainers lint bench bench-peers samples strategies fuzz
 
 demo: $(READY)
 	$(BIN)/scaleprof demo --out build/demo
 
 test: $(READY)
 	$(if $(TRACES),SCALEPROF_TRACES=$(abspath $(TRACES))) $(BIN)/python -m pytest $(ARGS)
+
+# The callbacks with the real Lightning, Transformers and Accelerate; `make test` runs these tests too where they are installed.
+trainers: $(READY_FOR_TRAINERS)
+	$(BIN)/python -m pytest -m trainers $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -58,4 +63,8 @@ $(READY): pyproject.toml constraints.txt
 
 $(READY_TO_BENCH): $(READY)
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation --editable ".[bench]"
+	touch $@
+
+$(READY_FOR_TRAINERS): $(READY)
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation --editable ".[trainers]"
 	touch $@

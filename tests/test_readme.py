@@ -4,9 +4,12 @@ import os
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from scaleprof.readers import find_runs, read_rank
 
 ROOT = Path(__file__).parent.parent
 
@@ -42,3 +45,75 @@ def test_the_training_script_runs_and_can_be_analyzed(tmp_path: Path) -> None:
     assert steps is not None
     assert 1 <= float(steps.value) <= 32
     assert "32 seen" in steps.note, "4096 samples, 64 a step, on 2 ranks"
+
+
+def snippet(line: str) -> str:
+    """The script that has this line."""
+    blocks: list[str] = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    [block] = [block for block in blocks if line in block]
+    return block
+
+
+def run_in(folder: Path, *command: str) -> str:
+    """What a command of this Python prints when all is well."""
+    settings = {name: value for name, value in os.environ.items() if not name.startswith("SCALEPROF")}
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=folder,
+        env=settings,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def analyzed(folder: Path) -> tuple[int, float, int]:
+    """World size, samples of a rank in a step, and how many steps there are, of the only run; it can be reported on."""
+    run_in(folder, "-m", "scaleprof", "analyze", "traces/", "--json", "report.json")
+    (run,) = find_runs([folder / "traces"])
+    assert run.info.local_batch is not None
+    return run.info.world_size, run.info.local_batch, len(read_rank(run.ranks[0]).steps)
+
+
+@pytest.mark.torch
+def test_the_script_with_a_profiler_of_its_own_runs_as_printed(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(snippet("torch.profiler.profile("))
+    run_in(tmp_path, "train.py")
+    assert analyzed(tmp_path) == (1, 64, 10)
+
+
+TRAINERS = pytest.mark.skipif(
+    not all(find_spec(name) for name in ("lightning", "pytorch_lightning", "transformers", "accelerate")),
+    reason="the trainers are not here: `make trainers` installs them",
+)
+
+
+@TRAINERS
+@pytest.mark.trainers
+@pytest.mark.parametrize("package", ["lightning.pytorch", "pytorch_lightning"])
+def test_the_lightning_script_runs_as_printed(tmp_path: Path, package: str) -> None:
+    script = snippet("from scaleprof.lightning")
+    assert "import lightning.pytorch as pl" in script
+    (tmp_path / "train.py").write_text(script.replace("import lightning.pytorch as pl", f"import {package} as pl"))
+    run_in(tmp_path, "train.py")
+    # 4096 samples, 64 a batch, 2 batches a step, on 2 ranks.
+    assert analyzed(tmp_path) == (2, 128, 16)
+
+
+@TRAINERS
+@pytest.mark.trainers
+def test_the_hugging_face_script_runs_as_printed(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(snippet("from scaleprof.huggingface"))
+    run_in(tmp_path, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "train.py")
+    assert analyzed(tmp_path) == (2, 16, 20)
+
+
+@TRAINERS
+@pytest.mark.trainers
+def test_the_accelerate_script_runs_as_printed(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(snippet("from accelerate import"))
+    run_in(tmp_path, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "train.py")
+    # The window holds batches 4 to 19 of 64, four to a step.
+    assert analyzed(tmp_path) == (2, 64, 4)

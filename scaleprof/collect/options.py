@@ -84,6 +84,7 @@ def with_environment(options: Options, environment: Mapping[str, str] = os.envir
     return replace(
         options,
         folder=environment.get("SCALEPROF_DIR") or options.folder,
-        measure_cost=options.measure_cost and environment.get("SCALEPROF_COST", "").lower() not in ("0", "off", "false"),
+        measure_cost=options.measure_cost
+        and environment.get("SCALEPROF_COST", "").lower() not in ("0", "off", "false"),
         name=environment.get("SCALEPROF_NAME") or options.name,
     )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, contextmanager, nullcontext
 from typing import Any, TypeVar, cast
 
+from scaleprof.collect.aside import left_out
 from scaleprof.collect.guard import Guard
 from scaleprof.collect.options import Options, Windows, with_environment
 from scaleprof.collect.session import Session
@@ -33,7 +34,8 @@ class _Process:
     lock = threading.Lock()
 
 
-def _current() -> Session | None:
+def recording_now() -> Session | None:
+    """The recording that runs in this process."""
     session = _Process.current
     return session if session is not None and session.active and session.pid == os.getpid() else None
 
@@ -100,7 +102,7 @@ class profile:  # noqa: N801  a decorator reads as a verb
         session = None
         with guard.on("nothing is recorded"), _Process.lock:
             options = with_environment(self.options)
-            if options.enabled and _current() is None:  # inside another recording: part of it
+            if options.enabled and recording_now() is None:  # inside another recording: part of it
                 _Process.recorded += 1
                 session = _Process.current = Session(options, _Process.recorded, guard)
         if session is not None:
@@ -132,7 +134,7 @@ class profile:  # noqa: N801  a decorator reads as a verb
 
     def steps(self, loader: Iterable[Batch]) -> Iterator[Batch]:
         """The loader's batches, one step each, the time spent waiting for them measured."""
-        session = _current()
+        session = recording_now()
         if session is None:
             yield from loader
             return
@@ -144,21 +146,31 @@ class profile:  # noqa: N801  a decorator reads as a verb
     @contextmanager
     def region(self, name: str) -> Iterator[None]:
         """A named part of the training, such as an evaluation: a span in the trace."""
-        session = _current()
+        session = recording_now()
         span = session.span(f"scaleprof::region {name}") if session is not None else None
         with span if span is not None else nullcontext():
             yield
 
     @contextmanager
+    def aside(self, name: str) -> Iterator[None]:
+        """A part that is no training, such as an evaluation or saving a checkpoint: a region, and its time and its batches belong to no step."""
+        session = recording_now()
+        if session is None or not session.is_ours():
+            yield
+            return
+        with left_out(session), self.region(name):
+            yield
+
+    @contextmanager
     def task(self, name: str) -> Iterator[None]:
         """One of several independent tasks, such as a trial of a search: its time, steps and end are kept, and it is a span in the trace."""
-        session = _current()
+        session = recording_now()
         with session.tasks.task(name) if session is not None and session.in_job() else nullcontext():
             yield
 
     def emulated(self, *, compute_ms_per_step: float | None = None, link: str = "") -> None:
         """Say that compute is emulated (`emulated_sleep`): every report then says so, and knows the true time."""
-        session = _current()
+        session = recording_now()
         if session is not None:
             session.known.emulated = Emulated(compute_ms_per_step=compute_ms_per_step, link=link)
 
@@ -190,7 +202,7 @@ def _recorded(function: Callable[..., Any], recording: Callable[[], profile]) ->
         return items
 
     def at_once(*arguments: Any, **keywords: Any) -> Any:
-        outer = _current()
+        outer = recording_now()
         with recording() as one, one.region(function.__qualname__) if outer is not None else nullcontext():
             return function(*arguments, **keywords)
 
@@ -199,7 +211,7 @@ def _recorded(function: Callable[..., Any], recording: Callable[[], profile]) ->
 
 def step(samples: float | None = None) -> None:
     """A step of the running recording ends here; without one nothing happens."""
-    session = _current()
+    session = recording_now()
     if session is not None:
         session.mark_step(samples)
 
@@ -212,7 +224,7 @@ def emulated_sleep(seconds: float) -> None:
     """
     import torch
 
-    session = _current()
+    session = recording_now()
     if session is None or not session.in_job():
         time.sleep(seconds)
         return

@@ -13,7 +13,7 @@ from scaleprof.readers.base import Columns
 from scaleprof.readers.facts import facts_in
 from scaleprof.readers.groups import with_groups_of
 from scaleprof.readers.kineto import read_columns
-from scaleprof.readers.windows import Windows, annotated_windows
+from scaleprof.readers.windows import Windows, annotated_windows, stretches
 from scaleprof.run import RankFiles, RankInfo
 from scaleprof.trace import Samples, Steps, Trace
 
@@ -25,7 +25,7 @@ def read_foreign(files: RankFiles) -> Trace:
     columns = read_columns(files.traces)
     facts = facts_in(columns.metadata, files.traces[0])
     draft = assemble(columns, facts.process_groups)
-    windows = whole_steps(annotated_windows(draft), columns)
+    windows = whole_steps(annotated_windows(draft, stretches(columns)), columns)
     info, caveats, extra = rank_info(files, columns, draft), columns.caveats, columns.extra
     del columns  # the facts are measured without what the trace does not need
     return trace_of(info, draft, windows, caveats=caveats, extra=extra)

@@ -2,6 +2,8 @@
 
 Steps come from `steps.jsonl`, on the monotonic clock, tied to unix time by the anchors in `rank.json`; events from the profiler's files, one
 per window of steps; what was issued from the flight recorder. Every file but `rank.json` may be missing or cut short.
+
+A folder that `scaleprof.trace_handler` wrote has no steps of ours: they are those that the training's own profiler marked in its files.
 """
 
 import dataclasses
@@ -17,11 +19,12 @@ from scaleprof.intervals import Ints, Spans
 from scaleprof.readers.assemble import Draft, assemble
 from scaleprof.readers.base import Columns
 from scaleprof.readers.beside import beside_steps, wait_spans
+from scaleprof.readers.foreign import trace_of, whole_steps
 from scaleprof.readers.kineto import no_columns, read_columns
 from scaleprof.readers.segments import Stream, missing_steps
 from scaleprof.readers.streams import StepLine, step_lines
 from scaleprof.readers.waits import attributed
-from scaleprof.readers.windows import assign, cut_points, device_work
+from scaleprof.readers.windows import annotated_windows, assign, cut_points, device_work, stretches
 from scaleprof.run import (
     RANK_FILE,
     STEPS_FILE,
@@ -42,6 +45,8 @@ def read_recorded(files: RankFiles) -> Trace:
     offset_ns, caveats = _offset_ns(info, folder / RANK_FILE)
     stream = Stream(folder, STEPS_FILE)
     lines = step_lines(stream)
+    if not lines and info.level is None and files.traces:
+        return _of_their_profiler(files, info, caveats)
     caveats += [*stream.caveats, *missing_steps(stream)]
     if not lines:
         caveats.append(f"{STEPS_FILE} holds no steps: nothing but collectives, waits and samples can be shown")
@@ -69,6 +74,19 @@ def read_recorded(files: RankFiles) -> Trace:
         tasks=beside.tasks,
         extra=dict(columns.extra),
     )
+
+
+def _of_their_profiler(files: RankFiles, info: RankInfo, caveats: Sequence[str]) -> Trace:
+    """The Trace of profiler files that stand beside our record of the rank, and of nothing else."""
+    columns = read_columns(files.traces)
+    draft = assemble(columns, info.process_groups)
+    windows = whole_steps(annotated_windows(draft, stretches(columns), of_optimizer=True), columns)
+    if info.local_batch is not None:
+        samples = np.full(len(windows.steps), float(info.local_batch))
+        windows = dataclasses.replace(windows, steps=dataclasses.replace(windows.steps, samples=samples))
+    on_device = bool((draft.lanes.device >= 0).any())
+    info = info if info.device is not None else dataclasses.replace(info, device="cuda" if on_device else "cpu")
+    return trace_of(info, draft, windows, caveats=(*caveats, *columns.caveats), extra=columns.extra)
 
 
 def _on_device_clock(lines: Sequence[StepLine], device_waits: Mapping[int, int]) -> Sequence[StepLine]:

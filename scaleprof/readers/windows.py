@@ -1,11 +1,14 @@
 """Step windows of traces that other tools recorded (`method` 1.1), and to which step each event belongs.
 
 On a device, work lags the host: a step ends where the last kernel of the main compute stream that it launched ends, so that the windows tile
-the time exactly. A step that stands alone has no neighbour to tile with: it is the span of the device activities launched in it.
+the time exactly. A step that stands alone has no neighbour to tile with: it is the span of the device activities launched in it. Between two
+files of one rank the profiler was off: each is a stretch of its own.
 """
 
 import dataclasses
 import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,12 +16,16 @@ from numpy.typing import NDArray
 
 from scaleprof.intervals import EMPTY, Ints, Spans, union
 from scaleprof.readers.assemble import Draft
+from scaleprof.readers.base import Columns
 from scaleprof.readers.rules import Place, place_of
 from scaleprof.trace import UNKNOWN, Events, Ids, Kind, Steps
 
 _STEP = re.compile(r"^ProfilerStep#([0-9]{1,15})(?![0-9])")
+_OPTIMIZER_STEP = "Optimizer.step#"
 _FEWEST_KERNELS = 2
 _CHUNK = 1 << 18
+_END = 1 << 62
+NO_TIMES: Ints = np.zeros(0, dtype=np.int64)
 _BUSY = (Kind.COMPUTE, Kind.COLLECTIVE, Kind.P2P, Kind.COPY)
 
 
@@ -59,20 +66,35 @@ def device_work(draft: Draft) -> NDArray[np.bool_]:
     return busy & (draft.lanes.device >= 0)[draft.events.lane] if len(draft.events) else busy
 
 
-def annotated_windows(draft: Draft) -> Windows:
-    """Windows from `ProfilerStep#` annotations, or one over the whole trace."""
+def stretches(columns: Columns) -> Ints:
+    """Where the annotated steps of each file begin, in order of time: between two files the profiler was off."""
+    is_step = np.array([_STEP.match(text) is not None for _, text in columns.names], dtype=np.bool_)
+    rows = np.flatnonzero(is_step[columns.name]) if len(is_step) else np.zeros(0, dtype=np.int64)
+    files = columns.file[rows]
+    return np.sort(np.array([columns.start_ns[rows[files == file]].min() for file in np.unique(files)], dtype=np.int64))
+
+
+def annotated_windows(draft: Draft, since: Ints = NO_TIMES, *, of_optimizer: bool = False) -> Windows:
+    """Windows from `ProfilerStep#` annotations, or one over the whole trace. `since`: where each stretch of them begins.
+
+    `of_optimizer`: what the profiler calls steps are batches if not every one of them ends with the optimizer's step; then they are joined.
+    """
     index, host = _annotated_steps(draft)
     work = device_work(draft)
     if not len(index):
         return _whole_trace(draft, work)
+    stretch = np.searchsorted(since, host.start, side="right")
+    said: tuple[str, ...] = ()
+    if of_optimizer:
+        index, host, stretch, said = _joined_to_optimizer_steps(draft, index, host, stretch)
     if not work.any():
-        ends = np.maximum(np.concatenate((host.start[1:], host.end[-1:])), host.start)
-        steps = steps_of(index, Spans(host.start, ends), host)
+        followed = np.append(stretch[1:] == stretch[:-1], False)
+        ends = np.where(followed, np.append(host.start[1:], 0), host.end)
+        steps = steps_of(index, Spans(host.start, np.maximum(ends, host.start)), host)
         step = step_at(draft.events.start_ns, steps.windows)
-        return Windows(steps, dataclasses.replace(draft.events, step=step), "annotations")
-    if len(index) == 1:
-        return _lone_step(draft, work, index, host)
-    return _tiled(draft, work, index, host)
+        return Windows(steps, dataclasses.replace(draft.events, step=step), "annotations", said)
+    windows = _one_after_the_other(draft, _tiled_stretches(draft, work, index, host, stretch, since))
+    return dataclasses.replace(windows, caveats=(*windows.caveats, *said))
 
 
 def step_at(times: Ints, windows: Spans) -> Ids:
@@ -193,7 +215,77 @@ def _lone_step(draft: Draft, work: NDArray[np.bool_], index: Ints, host: Spans) 
     )
 
 
-def _tiled(draft: Draft, work: NDArray[np.bool_], index: Ints, host: Spans) -> Windows:
+def _tiled_stretches(
+    draft: Draft, work: NDArray[np.bool_], index: Ints, host: Spans, stretch: Ints, since: Ints
+) -> list[Windows]:
+    """The windows of each stretch that has device work."""
+    found = []
+    for number in np.unique(stretch).tolist():  # a few files
+        here, times = stretch == number, draft.events.start_ns
+        first, until = (since[number - 1] if number else -_END), (since[number] if number < len(since) else _END)
+        own = work & (times >= first) & (times < until) if len(since) > 1 else work
+        steps = Spans(host.start[here], host.end[here])
+        if not own.any():
+            continue
+        if len(steps.start) == 1:
+            found.append(_lone_step(draft, own, index[here], steps))
+        else:
+            found.append(_tiled(draft, own, index[here], steps, int(until)))
+    return found or [_whole_trace(draft, work)]
+
+
+def _one_after_the_other(draft: Draft, parts: Sequence[Windows]) -> Windows:
+    """The windows of several stretches as those of one trace."""
+    if len(parts) == 1:
+        return parts[0]
+    step = np.full(len(draft.events), -1, dtype=np.int32)
+    extra, before = Counter[str](), 0
+    for part in parts:
+        inside = part.events.step >= 0
+        step[inside] = part.events.step[inside] + before
+        before += len(part.steps)
+        extra.update(part.extra)
+    fields = [field.name for field in dataclasses.fields(Steps)]
+    steps = Steps(**{name: np.concatenate([getattr(part.steps, name) for part in parts]) for name in fields})
+    sources = [part.source for part in parts]
+    return Windows(
+        steps,
+        dataclasses.replace(draft.events, step=step),
+        "annotations" if "annotations" in sources else sources[0],
+        tuple(dict.fromkeys(caveat for part in parts for caveat in part.caveats)),
+        dict(extra),
+    )
+
+
+def _joined_to_optimizer_steps(
+    draft: Draft, index: Ints, host: Spans, stretch: Ints
+) -> tuple[Ints, Spans, Ints, tuple[str, ...]]:
+    """Batches joined to steps that end with the optimizer's. What begins before a stretch or ends after it is no whole step, and left out."""
+    is_optimizer = np.array([text.startswith(_OPTIMIZER_STEP) for text in draft.names.text], dtype=np.bool_)
+    rows = np.flatnonzero(is_optimizer[draft.events.name]) if len(is_optimizer) else np.zeros(0, dtype=np.int64)
+    place = step_at(draft.events.start_ns[rows], host)
+    ends_step = np.zeros(len(index), dtype=np.bool_)
+    ends_step[place[place >= 0]] = True
+    if ends_step.all() or not ends_step.any():
+        return index, host, stretch, ()
+    last = np.flatnonzero(ends_step)
+    of_stretch = stretch[last]
+    begins = np.maximum(np.append(0, last[:-1] + 1), np.searchsorted(stretch, of_stretch))
+    batches = last - begins + 1
+    usual = int(np.median(batches))
+    if usual == 1:  # an optimizer may leave out a step now and then: that is no accumulation
+        final = np.array([last[of_stretch == number].max(initial=-1) for number in stretch.tolist()])
+        kept = np.arange(len(index)) <= final
+        said = "what the profiler marked behind the optimizer's last step is left out"
+        return index[kept], Spans(host.start[kept], host.end[kept]), stretch[kept], () if kept.all() else (said,)
+    is_first = np.append(True, of_stretch[1:] != of_stretch[:-1])
+    whole = ~is_first | (batches >= usual)
+    last, begins = last[whole], begins[whole]
+    said = f"the profiler's steps are batches, {usual} to a step of the optimizer: they are joined, and what is no whole step is left out"
+    return index[last], Spans(host.start[begins], host.end[last]), stretch[last], (said,)
+
+
+def _tiled(draft: Draft, work: NDArray[np.bool_], index: Ints, host: Spans, until: int) -> Windows:
     cuts, launched = cut_points(draft, work, host)
     known = cuts > 0
     if known.sum() < 2:
@@ -204,7 +296,8 @@ def _tiled(draft: Draft, work: NDArray[np.bool_], index: Ints, host: Spans) -> W
     last = int(len(known) - 1 - np.argmax(known[::-1]))
     on_host = draft.lanes.device[draft.events.lane] < 0
     aside = np.array([place_of(category) == Place.ASIDE for category in draft.names.category], dtype=np.bool_)
-    after = on_host & ~aside[draft.events.name] & (draft.events.start_ns >= host.end[last])
+    times = draft.events.start_ns
+    after = on_host & ~aside[draft.events.name] & (times >= host.end[last]) & (times < until)
     notes = [f"step {index[first]} is left out: nothing says where its device work began"]
     if not after.any():
         if last - first > 1:

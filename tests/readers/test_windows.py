@@ -1,5 +1,6 @@
 """Where steps begin and end (`method` 1.1), on traces small enough to draw."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,22 @@ def tiled(*, after: bool = True, steps: int = 3) -> list[Json]:
     if after:
         events.append(complete("cudaDeviceSynchronize", "cuda_runtime", 100 * steps + 5, 60, correlation=999))
     return events
+
+
+def read_files(tmp_path: Path, *files: list[Json]) -> Trace:
+    """Several files of one rank."""
+    paths = tuple(write_trace(tmp_path / f"{number}.json", events) for number, events in enumerate(files))
+    return read_rank(dataclasses.replace(rank_of(paths[0]), traces=paths))
+
+
+def later(events: list[Json], by_us: int, *, steps: int = 0) -> list[Json]:
+    """The same events later, their steps counted on."""
+    moved = [{**event, "ts": event["ts"] + by_us} for event in events]
+    for event in moved:
+        number = event["name"].removeprefix("ProfilerStep#")
+        if number.isdecimal():
+            event["name"] = f"ProfilerStep#{int(number) + steps}"
+    return moved
 
 
 def windows(trace: Trace) -> list[tuple[int, int, int]]:
@@ -138,3 +155,38 @@ def test_a_step_number_that_no_job_reaches_is_no_step(tmp_path: Path, digits: in
     event = complete("ProfilerStep#" + "9" * digits, "user_annotation", 0, 100)
     trace = read_rank(rank_of(write_trace(tmp_path / "t.json", [event])))
     assert trace.step_source == "whole trace"
+
+
+def test_between_two_files_the_profiler_was_off(tmp_path: Path) -> None:
+    first = [event for number in (0, 1) for event in step(number, 100 * number, 90)]
+    trace = read_files(tmp_path, first, later(first, 5000, steps=2))
+    assert windows(trace) == [(0, 0, 100), (1, 100, 190), (2, 5000, 5100), (3, 5100, 5190)]
+
+
+def test_each_file_has_device_windows_of_its_own(tmp_path: Path) -> None:
+    trace = read_files(tmp_path, tiled(), later(tiled(), 5000, steps=10))
+    assert windows(trace) == [(1, 150, 250), (2, 250, 350), (11, 5150, 5250), (12, 5250, 5350)]
+    rows = [row for row in range(len(trace.events)) if trace.on_device[row] and trace.events.link[row] >= 0]
+    launched = {int(trace.events.start_ns[row]) // 1000: int(trace.events.step[row]) for row in rows}
+    assert {time: launched[time] for time in (140, 240, 5140, 5240)} == {140: 0, 240: 1, 5140: 2, 5240: 3}
+    said = " ".join(trace.caveats)
+    assert "step 0 is left out" in said
+    assert "step 10 is left out" in said
+
+
+def test_a_file_ends_with_its_own_last_event_not_with_the_next_file(tmp_path: Path) -> None:
+    cut = tiled(after=False, steps=4)
+    trace = read_files(tmp_path, cut, later(cut, 5000, steps=10))
+    assert windows(trace) == [(1, 150, 250), (2, 250, 350), (11, 5150, 5250), (12, 5250, 5350)]
+    assert "step 3 is left out" in " ".join(trace.caveats)
+
+
+def test_files_of_one_step_each_stand_alone(tmp_path: Path) -> None:
+    lone = tiled(steps=1)
+    trace = read_files(tmp_path, lone, later(lone, 5000, steps=7))
+    assert windows(trace) == [(0, 40, 165), (7, 5040, 5165)]
+
+
+def test_a_file_without_device_work_costs_its_steps(tmp_path: Path) -> None:
+    trace = read_files(tmp_path, step(0, 0, 100)[:1], later(tiled(), 5000, steps=10))
+    assert windows(trace) == [(11, 5150, 5250), (12, 5250, 5350)]
