@@ -69,7 +69,8 @@ class FlightRecorder:
 
     def is_due(self) -> bool:
         """Whether so many collectives were issued that the ring may soon run over."""
-        return self.issued() - self._read_until > self._read_at
+        since = self.issued() - self._read_until
+        return since > self._read_at or since < 0  # less than before: a group was destroyed, and its count with it
 
     def new_entries(self) -> list[dict[str, Any]]:
         """Entries not seen before, in order. Costs about 20 us an entry in the ring."""
@@ -77,10 +78,9 @@ class FlightRecorder:
         if dump is None:
             return []
         self._read_until = self.issued()
-        entries = [_in_our_words(entry) for entry in json.loads(dump(True, False)).get("entries", [])]
-        entries = [
-            entry for entry in entries if entry["record_id"] > self._last and entry["time_created_ns"] >= self._since_ns
-        ]
+        held = json.loads(dump(True, False)).get("entries", [])
+        entries = [_in_our_words(entry) for entry in held if entry["record_id"] > self._last]
+        entries = [entry for entry in entries if entry["time_created_ns"] >= self._since_ns]
         entries.sort(key=lambda entry: int(entry["record_id"]))
         if entries:
             first = entries[0]["record_id"]

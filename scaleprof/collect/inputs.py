@@ -37,6 +37,8 @@ class InputPoints:
         self._guard = guard
         self._job = job
         self._depth = 0
+        self._trained_on = False
+        self._without_gradients = 0
 
     def install(self, patches: Patches) -> None:
         """Wrap torch's DataLoader."""
@@ -78,15 +80,28 @@ class InputPoints:
                     self._counters.seen("data")
         if not self._depth:
             with self._guard.on("samples could not be counted in the batches"):  # a batch may be anything
-                self.batches += 1
-                tensor = first_tensor(batch)
-                if tensor is not None:
-                    self._counters.batch_samples += int(tensor.shape[0]) if len(tensor.shape) else 0
-                    self.shape = {
-                        "shape": [int(size) for size in tensor.shape],
-                        "dtype": str(getattr(tensor, "dtype", "")),
-                    }
+                self._count(first_tensor(batch))
         return batch
+
+    def settle(self) -> None:
+        """A step ends: batches fetched without gradients were an evaluation's, unless the step took no others."""
+        if not self._trained_on:
+            self._counters.batch_samples += self._without_gradients
+        self._trained_on, self._without_gradients = False, 0
+
+    def _count(self, tensor: Any | None) -> None:
+        import torch
+
+        samples = int(tensor.shape[0]) if tensor is not None and len(tensor.shape) else 0
+        if not torch.is_grad_enabled():
+            self._without_gradients += samples
+            return
+        self._trained_on = True
+        self.batches += 1
+        self._counters.batch_samples += samples
+        if tensor is not None:
+            shape = [int(size) for size in tensor.shape]
+            self.shape = {"shape": shape, "dtype": str(getattr(tensor, "dtype", ""))}
 
 
 def first_tensor(batch: Any) -> Any | None:

@@ -5,6 +5,7 @@ One pass over the garbage collector's objects, once, between two steps: hooks on
 
 import functools
 import gc
+import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -43,6 +44,33 @@ class Seen:
         return number if number > 1 and optimizers == 1 and (self.no_sync or fed) else None
 
 
+LOOK_AFTER_STEPS = 2
+"""By then optimizers and wrappers exist."""
+MOST_LOOKS = 3
+
+
+class Looks:
+    """When the job is looked at: after two steps, and again after an optimizer came that was not there, until a strategy is found."""
+
+    def __init__(self) -> None:
+        self._at_step = LOOK_AFTER_STEPS
+        self._looks = 0
+
+    def optimizer_came(self, step: int, found: "Found") -> None:
+        """An optimizer has stepped for the first time; a second model may come with it, after a warm-up of something else."""
+        if self._looks and found.is_open:
+            self._at_step = max(self._at_step, step + LOOK_AFTER_STEPS)
+
+    def is_due(self, step: int) -> bool:
+        """Whether to look between this many steps and the next."""
+        return step == self._at_step and self._looks < MOST_LOOKS
+
+    def looked(self) -> int:
+        """It was done, so many times by now."""
+        self._looks += 1
+        return self._looks
+
+
 @dataclass(frozen=True)
 class Found:
     """What was found; unknown is None."""
@@ -57,7 +85,12 @@ class Found:
     device: str | None = None
     """Where the parameters are."""
     unknown: str = ""
-    """How the ranks share the work, where that has no name here."""
+    """What is not known about how the ranks share the work."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether no strategy was found, though there are several ranks."""
+        return not self.layout.words and self.strategy != "single"
 
 
 def process_groups() -> tuple[ProcessGroup, ...]:
@@ -115,15 +148,20 @@ def find_out(optimizers: list[Any], world_size: int, seen: Seen) -> Found:
 
 
 def _named(layout: Layout, micro: int | None, world_size: int, seen: Seen) -> tuple[str | None, str]:
-    """The strategy in a few words, or why it has no name."""
+    """The strategy in a few words, and what about it is not known."""
     words = list(layout.words)
     if not words and seen.tasks:
         return "tasks", ""
     if not words and world_size > 1:
         if seen.communicates:
-            return None, "the ranks communicate, but how they share the work"
+            return None, "they communicate, but not by a strategy of torch's: name it with strategy="
         return "tasks", ""
-    return "+".join([*(words or ["single"]), *([f"accumulate{micro}"] if micro else [])]), ""
+    doubts = list(layout.doubts)
+    found = math.prod(layout.mesh.values())
+    if words and found != world_size:
+        mesh = " x ".join(f"{name} {size}" for name, size in layout.mesh.items())
+        doubts.append(f"{mesh} makes {found} of {world_size} ranks")
+    return "+".join([*(words or ["single"]), *([f"accumulate{micro}"] if micro else [])]), "; ".join(doubts)
 
 
 def _precision(parameters: Iterable[Any], autocast: set[str], compute_types: Iterable[str]) -> str | None:

@@ -51,10 +51,10 @@ class Profiler:
 
     @staticmethod
     def others_active() -> bool:
-        """Whether this thread's profiler runs already; starting a second one loses both. One of all threads, as ours, does not count."""
+        """Whether a profiler of the training's runs already, in any thread; starting a second one loses both, or crashes the process."""
         import torch
 
-        return bool(torch._C._autograd._profiler_enabled())
+        return _runs_in_this_thread() or bool(getattr(torch.autograd.profiler, "_is_profiler_enabled", False))
 
     def start(self, first_step: int, level: Level) -> None:
         """Open a window: of annotations and communication, or at level `full` of every operator with its shapes."""
@@ -74,7 +74,7 @@ class Profiler:
         torch._C._autograd._prepare_profiler(config, activities)
         enable: Any = torch._C._autograd._enable_profiler  # its stub lacks the scopes
         enable(config, activities, scopes)
-        self._of_all_threads = not self.others_active()
+        self._of_all_threads = not _runs_in_this_thread()
         self.window = OpenWindow(first_step, level)
 
     def stop(self) -> Any | None:
@@ -84,10 +84,8 @@ class Profiler:
         if self.window is None:
             return None
         self.window = None
-        if self._of_all_threads and self.others_active():
-            return None  # theirs would be stopped
-        if not self._of_all_threads and not self.others_active():
-            return None
+        if self._of_all_threads == _runs_in_this_thread():
+            return None  # it is theirs that would be stopped, or nobody's
         start = time.perf_counter_ns()
         if cuda_in_use():
             torch.cuda.synchronize()  # kernels still in flight would be missing
@@ -116,3 +114,10 @@ class Profiler:
                 with suppress(OSError):
                     left.unlink()
             self.export_ns += time.perf_counter_ns() - start
+
+
+def _runs_in_this_thread() -> bool:
+    """Whether this thread has a profiler; one of all threads, as ours, does not count."""
+    import torch
+
+    return bool(torch._C._autograd._profiler_enabled())

@@ -4,6 +4,7 @@ No rank waits for another one here, but for rank 0's run id where no launcher ga
 """
 
 import functools
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ from scaleprof.collect.options import Options
 from scaleprof.run import COLLECTIVES_FILE
 
 FLUSH_S = 5.0
+READ_S = 10.0
+"""Of the collectives a killed job may lose so much: the flight recorder gives its whole ring at once, which takes a tenth of a second."""
 PATIENCE = 3  # times that a folder which cannot be made is tried
 CONSTANT = 0.8
 """Share of the steps that must have taken as many samples as one another for that to be called the batch."""
@@ -42,7 +45,7 @@ class Output:
         self._samples: Counter[float] = Counter()
         self._failures = 0
         self._run_id: str | None = None
-        self._flushed_s = time.monotonic()
+        self._flushed_s = self._read_s = time.monotonic()
 
     # ---- the folder and its streams
 
@@ -118,7 +121,7 @@ class Output:
         """Take over the collectives that were issued since the last time."""
         if not self.known.capabilities.get("flight_recorder"):
             return
-        began = time.perf_counter_ns()
+        began, self._read_s = time.perf_counter_ns(), time.monotonic()
         with self._guard.on("collectives are missing"):
             if identity.from_process_group() is None:
                 return
@@ -130,10 +133,11 @@ class Output:
         cost = self.known.overhead.get("flight_recorder_ms", 0.0)
         self.known.overhead["flight_recorder_ms"] = cost + (time.perf_counter_ns() - began) / 1e6
 
-    def read_flight_recorder_in_time(self) -> None:
-        """The same, if so much was issued that the recorder's ring may soon run over."""
+    def read_flight_recorder_in_time(self, patience_s: float = math.inf) -> None:
+        """The same, if so much was issued that the recorder's ring may soon run over, or the last time was so long ago."""
         with self._guard.on("the flight recorder could not be read in time"):
-            if self.known.capabilities.get("flight_recorder") and self.flight.is_due():
+            is_late = time.monotonic() - self._read_s > patience_s
+            if self.known.capabilities.get("flight_recorder") and (is_late or self.flight.is_due()):
                 self.read_flight_recorder()
 
     def _is_known(self) -> bool:

@@ -43,17 +43,18 @@ class PointToPoint:
             start = time.perf_counter_ns()
             work = original(group, tensors, *arguments, **keywords)
             with self._guard.on("point-to-point transfers are missing"):
-                self._keep(name, group, tensors, arguments, time.perf_counter_ns() - start, start)
+                ends = _peer_and_tag(name, arguments, keywords)
+                self._keep(name, group, tensors, ends, time.perf_counter_ns() - start, start)
             return work
 
         return transfer
 
-    def _keep(self, name: str, group: Any, tensors: Any, arguments: tuple[Any, ...], took_ns: int, start: int) -> None:
+    def _keep(self, name: str, group: Any, tensors: Any, ends: tuple[int, int], took_ns: int, start: int) -> None:
         import torch.distributed as dist
 
-        peer, tag = (ANY_RANK, arguments[0]) if name == "recv_anysource" else (*arguments, 0)[:2]
+        peer, tag = ends
         op = "send" if name == "send" else "recv"
-        key = (str(group.group_name), op, int(peer), int(tag))
+        key = (str(group.group_name), op, peer, tag)
         seq = self._counts[key] if len(self._counts) < MOST_PAIRS else -1
         if seq >= 0:
             self._counts[key] += 1
@@ -63,10 +64,19 @@ class PointToPoint:
                 "d": took_ns,
                 "op": op,
                 "group": key[0],
-                "peer": dist.get_global_rank(group, int(peer)) if peer >= 0 else ANY_RANK,
-                "tag": int(tag),
+                "peer": dist.get_global_rank(group, peer) if peer >= 0 else ANY_RANK,
+                "tag": tag,
                 "seq": seq,
                 "n": sum(tensor.numel() for tensor in tensors),
                 "dtype": str(tensors[0].dtype).removeprefix("torch.") if len(tensors) else "",
             }
         )
+
+
+def _peer_and_tag(name: str, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> tuple[int, int]:
+    """The peer's rank in the group, and the tag, by position or by keyword; torch gives both by position."""
+    if name == "recv_anysource":
+        return ANY_RANK, int(arguments[0])
+    given = {**dict(zip(("peer", "tag"), arguments, strict=False)), **keywords}
+    peer = next(given[key] for key in ("peer", "dstRank", "srcRank") if key in given)
+    return int(peer), int(given.get("tag", 0))

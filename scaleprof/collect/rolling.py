@@ -2,18 +2,20 @@
 
 Called between steps only, so that what starting, stopping and saving cost is part of no step.
 
-Between two windows lies a step without one, and longer if a span of the training's is still open: torch writes the end of a span into the
-memory of the window that it began in, and if by then the next window records, that memory is gone (profiler_kineto.cpp, `onFunctionExit`).
-The step's end is found inside the optimizer's span, so without the pause every change of windows would do that.
+Between two windows lies a step without one: its end is found inside the optimizer's span, which must not reach from one window into the next
+(`openspans.py`).
 """
 
 import functools
+import os
+import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 from scaleprof.collect.guard import Guard
 from scaleprof.collect.kineto import OpenWindow, Profiler
+from scaleprof.collect.openspans import OpenSpans
 from scaleprof.collect.options import Options
 from scaleprof.collect.patching import Patches
 from scaleprof.run import Level
@@ -33,33 +35,33 @@ class RollingWindows:
         self._guard = guard
         self._save = save
         self._opened = 0
+        self._pid = os.getpid()
+        self._lock = threading.RLock()  # a profiler of another thread's cuts a window from there
         self._theirs: weakref.WeakSet[Any] = weakref.WeakSet()
-        self._spans: weakref.WeakSet[Any] = weakref.WeakSet()
-        """Spans that began in a window of ours and have not ended."""
+        self._spans = OpenSpans(guard, lambda: self.is_open)
 
     @property
     def is_open(self) -> bool:
         """Whether a window records now."""
         return self.profiler.window is not None
 
-    def install(self, patches: Patches, in_job: Callable[[], bool], on_cut: Callable[[], None]) -> None:
-        """Make room whenever the training starts a profiler of its own; `on_cut` hears when that cost a window its rest.
+    def install(self, patches: Patches, is_ours: Callable[[], bool], on_cut: Callable[[], None]) -> None:
+        """Make room whenever the training starts a profiler of its own, in any thread; `on_cut` hears when that cost a window its rest.
 
         From the moment theirs is prepared until it ends no window is opened: a second profiler loses both, or crashes the process.
         """
-        import torch
 
-        def around_prepare(original: Any) -> Any:
+        def around_begin(original: Any) -> Any:
             @functools.wraps(original)
-            def prepare_trace(theirs: Any, *arguments: Any, **keywords: Any) -> Any:
-                if in_job():
-                    with self._guard.on("a window was lost to another profiler"):
+            def begin(theirs: Any, *arguments: Any, **keywords: Any) -> Any:
+                if os.getpid() == self._pid:
+                    with self._guard.on("a window was lost to another profiler"), self._lock:
                         self._theirs.add(theirs)
                         if self.is_open:
                             on_cut()
                 return original(theirs, *arguments, **keywords)
 
-            return prepare_trace
+            return begin
 
         def around_exit(original: Any) -> Any:
             @functools.wraps(original)
@@ -69,15 +71,22 @@ class RollingWindows:
 
             return leave
 
-        patches.wrap(torch.autograd.profiler.profile, "_prepare_trace", around_prepare)
-        patches.wrap(torch.autograd.profiler.profile, "__exit__", around_exit)
-        self._watch_spans(patches, in_job)
+        for kind, begins in _their_profilers():
+            for begin in begins:
+                patches.wrap(kind, begin, around_begin)
+            patches.wrap(kind, "__exit__", around_exit)
+        if self._options.level != "light":
+            self._spans.install(patches, is_ours)
 
     def turn(self, step: int, *, bare: bool = False) -> bool:
         """Close the window that is full, or open the one that is due before `step`; whether either was done. Over a bare step none is open."""
-        options, window = self._options, self.profiler.window
-        if options.level == "light":
+        if self._options.level == "light":
             return False
+        with self._lock:
+            return self._turn(step, bare=bare)
+
+    def _turn(self, step: int, *, bare: bool) -> bool:
+        options, window = self._options, self.profiler.window
         if bare:
             self.close(step)
             return window is not None
@@ -101,50 +110,42 @@ class RollingWindows:
 
     def close(self, step: int) -> None:
         """Close and save the open window before `step`."""
-        window = self.profiler.window
-        if window is None:
-            return
-        result = self.profiler.stop()
-        if result is None:
-            self._guard.warn("a window was lost", "another profiler was started in it")
-        elif step > window.first_step:
-            self._save(window, step - 1, result)
+        with self._lock:
+            window = self.profiler.window
+            if window is None:
+                return
+            with self._spans.cut():
+                result = self.profiler.stop()
+            if result is None:
+                self._guard.warn("a window was lost", "another profiler was started in it")
+            elif step > window.first_step:
+                self._save(window, step - 1, result)
 
     def drop(self) -> None:
         """Close the open window and keep nothing of it."""
-        self.profiler.stop()
+        if self.is_open:
+            with self._spans.cut():
+                self.profiler.stop()
 
     def _open(self, step: int, level: Level) -> bool:
         if self._theirs or self.profiler.others_active():
             self._guard.warn("a window was skipped", "the training runs a profiler of its own")
             return False
-        if self._spans:
-            self._guard.warn(
-                "a window was skipped", "a record_function span of the training reaches over several windows"
-            )
+        if self._spans.any_of_a_window:
+            self._guard.warn("a window was skipped", "a record_function span of another thread reaches over windows")
             return False
-        self.profiler.start(step, level)
+        with self._spans.cut():
+            self.profiler.start(step, level)
         return True
 
-    def _watch_spans(self, patches: Patches, in_job: Callable[[], bool]) -> None:
-        import torch
 
-        def around_enter(original: Any) -> Any:
-            @functools.wraps(original)
-            def enter(span: Any) -> Any:
-                if self.is_open and in_job():
-                    self._spans.add(span)
-                return original(span)
+def _their_profilers() -> list[tuple[Any, tuple[str, ...]]]:
+    """What a training may profile with, and the methods with which that begins."""
+    from torch.autograd import profiler, profiler_legacy
 
-            return enter
-
-        def around_exit(original: Any) -> Any:
-            @functools.wraps(original)
-            def leave(span: Any, *arguments: Any, **keywords: Any) -> Any:
-                self._spans.discard(span)
-                return original(span, *arguments, **keywords)
-
-            return leave
-
-        patches.wrap(torch.autograd.profiler.record_function, "__enter__", around_enter)
-        patches.wrap(torch.autograd.profiler.record_function, "__exit__", around_exit)
+    return [
+        (profiler.profile, ("_prepare_trace", "_start_trace")),
+        (profiler.emit_itt, ("__enter__",)),
+        (profiler.emit_nvtx, ("__enter__",)),
+        (profiler_legacy.profile, ("__enter__",)),
+    ]

@@ -13,16 +13,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from scaleprof.clock import ClockAnchor
+from scaleprof.collect.clocks import HostClocks
+from scaleprof.collect.compiling import hide_from_compiler
 from scaleprof.collect.cost import OwnCost
 from scaleprof.collect.counters import RunQueue, StepCounters
 from scaleprof.collect.device import STEPS_LATER, DeviceWaits
 from scaleprof.collect.flight import FlightRecorder
 from scaleprof.collect.guard import Guard, in_words
 from scaleprof.collect.inputs import InputPoints
-from scaleprof.collect.job import Seen, find_out, watch_autocast
+from scaleprof.collect.job import LOOK_AFTER_STEPS, Looks, Seen, find_out, watch_autocast
 from scaleprof.collect.kineto import OpenWindow, Profiler
 from scaleprof.collect.options import Options
-from scaleprof.collect.output import Output
+from scaleprof.collect.output import READ_S, Output
 from scaleprof.collect.patching import Patches
 from scaleprof.collect.peers import PointToPoint
 from scaleprof.collect.rolling import RollingWindows
@@ -40,8 +42,6 @@ from scaleprof.run import (
     trace_file_name,
 )
 
-LOOK_AT_STEP = 2  # the job is looked at after this many steps: by then optimizers and wrappers exist
-
 
 class Session:
     """Records one call of a training function (or one `with` block)."""
@@ -57,6 +57,7 @@ class Session:
         """By how much emulated compute has lasted longer than asked for, so far."""
         self.out = Output(options, number, guard)
         self.known = self.out.known
+        self._clocks = HostClocks(self.known, number, guard)
         self._patches = Patches()
         self._counters = StepCounters(RunQueue())
         self.windows = RollingWindows(options, guard, self._save_window)
@@ -64,6 +65,7 @@ class Session:
         self.tasks = Tasks(self)
         self.device = DeviceWaits()
         self._seen = Seen()
+        self._looks = Looks()
         self._optimizers: weakref.WeakSet[Any] = weakref.WeakSet()
         self._hooks: OptimizerHooks | None = None
         self._sampler: Sampler | None = None
@@ -90,11 +92,15 @@ class Session:
         self.active = False
         with self.guard.on("the last profiler window was lost"):
             self.windows.close(self.step_number)
+        if error is None and not self.step_number and self._hooks:
+            self._hooks.explain_no_step(self._counters.backward_passes)
         self._uninstall()
         if error is not None and not isinstance(error, GeneratorExit):
             self.known.exception = in_words(error)
         with self.guard.on("the last steps' waits on the device are missing"):
             self._write_device_waits(steps_later=0)
+        if error is None:  # of a job that fails nobody else may come
+            self._clocks.at_end()
         with self.guard.on("the clock was not read at the end"):
             self.known.anchors.append(ClockAnchor.now())
         self.out.remember_group()
@@ -111,6 +117,7 @@ class Session:
         import torch
 
         patches = self._patches
+        self._part("hidden_from_compiler", hide_from_compiler)
         self.known.capabilities |= {"run_queue": self._counters.runq.available}
         self._part("profiler", Profiler.available)
         self._part("flight_recorder", FlightRecorder.available)
@@ -119,7 +126,7 @@ class Session:
         self._part("inputs", lambda: self.inputs.install(patches))
         self._part("autocast", lambda: watch_autocast(patches, self.in_job, self._seen.autocast))
         self._part("named_spans", lambda: NamedSpans(self, self.guard, self._seen).install(patches))
-        self._part("other_profilers", lambda: self.windows.install(patches, self.in_job, self._cut_window))
+        self._part("other_profilers", lambda: self.windows.install(patches, self.is_ours, self._cut_window))
         if torch.distributed.is_available():
             around = self._around_destroy
             self._part("reduce_scatters", lambda: self.out.flight.install(patches, self.is_ours, self.guard))
@@ -184,7 +191,7 @@ class Session:
                 self.windows.drop()
                 self.out.folder.discard(STEPS_FILE)
             self.step_number = 0
-            self._cost = OwnCost()
+            self._cost, self._looks = OwnCost(), Looks()
             self._start_ns = self._first_start_ns
             self._counters.begin_step_at_first()
             self._perturbed = True
@@ -199,6 +206,7 @@ class Session:
         self._first_start_ns = self._first_start_ns or self._start_ns
 
     def _write_line(self, end_ns: int, samples: float | None) -> None:
+        self.inputs.settle()
         counted = self._counters.line()
         if self.options.measure_cost:
             self._cost.add(self.step_number, end_ns - self._start_ns, counted["cpu"])
@@ -218,9 +226,10 @@ class Session:
 
     def _between_steps(self) -> None:
         self._open_folder()
-        if self.step_number == LOOK_AT_STEP - 1:
+        self._perturbed |= self._clocks.at_start()
+        if self._looks.is_due(self.step_number + 1):
             self._issued_before = self.guard.call("collectives are not counted", self.out.flight.issued, 0)
-        if self.step_number == LOOK_AT_STEP:
+        if self._looks.is_due(self.step_number):
             self._look_at_job()
         self.out.read_flight_recorder_in_time()
         with self.guard.on("waits on the device are missing"):
@@ -244,9 +253,11 @@ class Session:
             seen.communicates = self.out.flight.issued() > self._issued_before
             seen.tasks = self.tasks.any
             seen.batch, seen.batches = self.inputs.shape, self.inputs.batches
-            known.found = find_out(list(self._optimizers), here.world_size if here else 1, seen)
+            found = find_out(list(self._optimizers), here.world_size if here else 1, seen)
+            if self._looks.looked() == 1 or found.layout.words or found.strategy != known.found.strategy:
+                known.found = found
             if known.found.unknown and not self.options.strategy:
-                self.guard.warn("the strategy is not described in this version", known.found.unknown)
+                self.guard.warn("how the ranks share the work is not fully known", known.found.unknown)
             if self._sampler is not None and known.found.device == "cuda":
                 import torch
 
@@ -268,7 +279,8 @@ class Session:
     # ---- profiler windows
 
     def _save_window(self, window: OpenWindow, last_step: int, result: Any) -> None:
-        self.out.read_flight_recorder()
+        if self.is_ours():
+            self.out.read_flight_recorder_in_time(READ_S)
         folder, redaction = self.out.folder.path, self.out.records.redaction
         if folder is None:
             return
@@ -310,7 +322,7 @@ class Session:
         self._counters.seen("bwd", "micro")
         self._counters.backward_ns += took_ns
         self._counters.backward_passes += 1
-        if self.step_number < LOOK_AT_STEP:
+        if self.step_number < LOOK_AFTER_STEPS:
             self._seen.count_backward(self.step_number)
 
     def _on_p2p(self, line: Mapping[str, Any]) -> None:
@@ -321,7 +333,9 @@ class Session:
         if not self.is_ours():
             return
         self._counters.seen("opt")
-        self._optimizers.add(optimizer)
+        if optimizer not in self._optimizers:
+            self._optimizers.add(optimizer)
+            self._looks.optimizer_came(self.step_number, self.known.found)
         self._counters.optimizer_ns += took_ns
         if ends_step and not self.manual:
             self.boundary(now)
@@ -340,6 +354,7 @@ class Session:
                 self.out.remember_group()
                 self.out.read_flight_recorder()
                 self._open_folder()
+                self._clocks.before_destroy(*arguments[:1], **keywords)
             return original(*arguments, **keywords)
 
         return destroy_process_group

@@ -5,11 +5,13 @@ that torch calls anyway are called between the two ends of a span.
 """
 
 import functools
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, Protocol
 
+from scaleprof.collect.gradient_hooks import hook_name
 from scaleprof.collect.guard import Guard
 from scaleprof.collect.job import Seen
 from scaleprof.collect.patching import Patches
@@ -53,10 +55,21 @@ class NamedSpans:
         patches.wrap(DistributedDataParallel, "register_comm_hook", self._around_register)
         patches.wrap(DistributedDataParallel, "no_sync", self._around_no_sync)
         patches.wrap(torch._C.Future, "then", self._around_then)
+        sharding: Any = sys.modules.get("torch.distributed.fsdp")  # slow to import where nobody did
+        if sharding is not None:
+            patches.wrap(sharding.FullyShardedDataParallel, "no_sync", self._around_no_sync)
+            if hasattr(sharding, "FSDPModule"):
+                patches.wrap(sharding.FSDPModule, "set_requires_gradient_sync", self._around_requires_sync)
 
     def _around_pass(self, way: str, original: Callable[..., Any]) -> Any:
+        import torch
+
+        compiling = torch.compiler.is_compiling
+
         @functools.wraps(original)
         def sync_batch_norm(*arguments: Any, **keywords: Any) -> Any:
+            if compiling():
+                return original(*arguments, **keywords)
             with self._span(f"{SYNC_BATCH_NORM} {way}"):
                 return original(*arguments, **keywords)
 
@@ -70,10 +83,20 @@ class NamedSpans:
 
         return no_sync
 
+    def _around_requires_sync(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def set_requires_gradient_sync(
+            module: Any, requires_gradient_sync: bool, *arguments: Any, **keywords: Any
+        ) -> Any:
+            self._seen.no_sync |= not requires_gradient_sync and self._listener.in_job()
+            return original(module, requires_gradient_sync, *arguments, **keywords)
+
+        return set_requires_gradient_sync
+
     def _around_register(self, original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def register_comm_hook(module: Any, state: Any, hook: Any) -> Any:
-            if not self._listener.active or not callable(hook):
+            if not self._listener.active or not callable(hook) or not hasattr(hook, "__name__"):  # torch refuses it
                 return original(module, state, hook)
             spanned = self._guard.call("a communication hook has no spans", lambda: self._around_hook(hook), hook)
             result = original(module, state, spanned)
@@ -85,7 +108,7 @@ class NamedSpans:
         return register_comm_hook
 
     def _around_hook(self, hook: Callable[..., Any]) -> Callable[..., Any]:
-        name = getattr(hook, "__name__", type(hook).__name__)
+        name = hook_name(hook)
 
         @functools.wraps(hook)  # torch looks at the hook's name, parameters and annotations
         def encode(state: Any, bucket: Any) -> Any:

@@ -65,6 +65,8 @@ class OptimizerHooks:
         self._thread = threading.get_ident()
         self._rule = LeaderRule()
         self._started: dict[int, int] = {}
+        self.elsewhere = 0
+        """Steps of optimizers in other threads than the recorded one."""
         # The code object that every optimizer's step runs through: frames are counted, because a counter would stay wrong for ever
         # after one step that raised.
         self._wrapper = Optimizer.profile_hook_step(lambda self: None).__code__
@@ -75,9 +77,22 @@ class OptimizerHooks:
         for handle in self._handles:
             handle.remove()
 
+    def explain_no_step(self, backward_passes: int) -> None:
+        """The recording ends without a step: say why, where something was trained."""
+        if self.elsewhere:
+            self._guard.warn(
+                "no step was recorded", "optimizers stepped in another thread: record the function that runs there"
+            )
+        elif backward_passes:
+            self._guard.warn(
+                "no step was recorded", "no optimizer of torch's stepped: say where a step ends with scaleprof.step()"
+            )
+
     def _before(self, optimizer: Any, arguments: Any, keywords: Any) -> None:
         if threading.get_ident() == self._thread:
             self._started[id(optimizer)] = time.perf_counter_ns()
+        else:
+            self.elsewhere += 1
 
     def _after(self, optimizer: Any, arguments: Any, keywords: Any) -> None:
         now = time.perf_counter_ns()

@@ -10,13 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-_HOOKS = (
-    (re.compile(r"powersgd", re.IGNORECASE), "powersgd"),
-    (re.compile(r"bf16|bfloat16", re.IGNORECASE), "bf16"),
-    (re.compile(r"fp16|float16|half", re.IGNORECASE), "fp16"),
-    (re.compile(r"^allreduce_hook$|^ALLREDUCE$"), ""),
-)
-"""What a gradient hook of this name does; a name that is none of these stands for itself, and an empty word changes nothing."""
+from scaleprof.collect.gradient_hooks import hook_names, hook_words
+
 _SCHEDULES = {
     "ScheduleGPipe": "gpipe",
     "Schedule1F1B": "1f1b",
@@ -63,6 +58,8 @@ class Layout:
     compute_types: tuple[str, ...] = ()
     """Types that a sharding policy computes in."""
     details: dict[str, Any] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
+    """What was taken for something that it may not be."""
 
     @property
     def mesh(self) -> dict[str, int]:
@@ -93,6 +90,9 @@ class _Findings:
         self.dimensions: dict[str, Dimension] = {}
         self.details: dict[str, Any] = {}
         self.compute_types: set[str] = set()
+        self.doubts: list[str] = []
+        self.unnamed: dict[Any, str] = {}
+        """Meshes of one dimension that data parallelism runs over and nobody has named."""
 
     def word(self, word: str) -> None:
         if word and word not in self.words:
@@ -129,6 +129,7 @@ def layout_of(parts: Parts) -> Layout:
         local_parameters=sum(_local(parameter).numel() for parameter in parts.parameters),
         compute_types=tuple(found.compute_types),
         details=found.details,
+        doubts=tuple(found.doubts),
     )
 
 
@@ -161,9 +162,10 @@ def _spec_of(parameter: Any) -> Any | None:
 def _distributed_data_parallel(parts: Parts, found: _Findings) -> None:
     wrapped = [m for m in parts.modules if type(m).__name__ == "DistributedDataParallel"]
     composed = [ddp for module in parts.modules if (ddp := replicated(module)) is not None]
-    for module in [*wrapped, *composed][:1]:
+    every = [*wrapped, *composed]
+    for module in every[:1]:
         found.word("ddp")
-        hooks = _hook_names(module)
+        hooks = list(dict.fromkeys(name for one in every for name in hook_names(one)))
         group = module.process_group
         found.dimension("data", _name_of(group, "dp"), group.size(), group.rank())
         found.details["ddp"] = {
@@ -177,8 +179,8 @@ def _distributed_data_parallel(parts: Parts, found: _Findings) -> None:
             "composable": module in composed,
             "wrapped": dict(Counter(class_name(one) for one in _wrapped_by_ddp(module, parts))),
         }
-        for hook in hooks:
-            found.word(_hook_word(hook))
+        for word in hook_words(hooks):
+            found.word(word)
 
 
 def _wrapped_by_ddp(module: Any, parts: Parts) -> list[Any]:
@@ -202,19 +204,6 @@ def replicated(module: Any) -> Any | None:
     return getattr(state, "_ddp", None)
 
 
-def _hook_names(module: Any) -> list[str]:
-    """The gradient hooks of a DistributedDataParallel; torch's built-in ones, which are not kept in Python, from its log."""
-    names = [getattr(hook[0], "__name__", type(hook[0]).__name__) for hook in getattr(module, "_comm_hooks", [])]
-    if names:
-        return names
-    logged = str(module._get_ddp_logging_data().get("comm_hook", ""))
-    return [logged] if logged else []
-
-
-def _hook_word(name: str) -> str:
-    return next((word for pattern, word in _HOOKS if pattern.search(name)), name)
-
-
 def _fully_sharded_1(parts: Parts, found: _Findings) -> None:
     units = [module for module in parts.modules if type(module).__name__ == "FullyShardedDataParallel"]
     if not units:
@@ -229,7 +218,9 @@ def _fully_sharded_1(parts: Parts, found: _Findings) -> None:
         found.dimension("data", _name_of(across, "replicate"), across.size(), across.rank())
     else:
         found.word("ddp" if strategy == "NO_SHARD" else "fsdp1")
-    found.dimension("data", _name_of(group, "shard"), group.size(), group.rank())
+    names = getattr(getattr(root, "_device_mesh", None), "mesh_dim_names", None) or ()
+    name = names[-1] if names else _name_of(group, "dp" if strategy == "NO_SHARD" else "shard")
+    found.dimension("data", name, group.size(), group.rank())
     found.details["fsdp"] = {
         "version": 1,
         "sharding_strategy": strategy,
@@ -256,6 +247,8 @@ def _fully_sharded_2(parts: Parts, found: _Findings) -> None:
             number = getattr(info, f"{kind}_mesh_dim")
             names = info.mesh.mesh_dim_names or ()
             name = names[number] if number < len(names) else kind
+            if not names:
+                found.unnamed[info.mesh] = kind
             group = getattr(info, f"{kind}_process_group")
             found.dimension("data", name, group.size(), group.rank())
     policy = groups[0].mp_policy
@@ -292,26 +285,33 @@ def _tensor_parallel(parts: Parts, found: _Findings) -> None:
     """Dimensions of distributed parameters that no data parallelism accounts for."""
     placements: Counter[str] = Counter()
     split: dict[str, tuple[int, int]] = {}
+    whole: set[str] = set()
     for parameter in parts.parameters:
         spec = _spec_of(parameter)
         if spec is None:
             continue
-        mesh = spec.mesh
-        names = mesh.mesh_dim_names or (
-            ("shard", "tp")[-mesh.ndim :] if "fsdp" in found.details else ("tp",) * mesh.ndim
-        )
-        coordinate = mesh.get_coordinate() or [0] * mesh.ndim
-        for number, name in enumerate(names):
+        names = _names_of_dimensions(spec.mesh, found)
+        coordinate = spec.mesh.get_coordinate() or [0] * spec.mesh.ndim
+        for number, (name, place) in enumerate(zip(names, spec.placements, strict=True)):
             taken = found.dimensions.get(name)
-            if taken is None or taken.role != "data":
-                split[name] = (mesh.size(number), coordinate[number])
+            if taken is not None and taken.role == "data":
+                continue
+            if name not in split:
+                split[name] = (spec.mesh.size(number), coordinate[number])
+                whole.add(name)
+            if not place.is_replicate():
+                whole.discard(name)
         placements[",".join(f"{name}:{place}" for name, place in zip(names, spec.placements, strict=True))] += 1
+    for name in sorted(name for name in whole if split[name][0] > 1):
+        found.word("dtensor-dp")
+        found.doubts.append(f"no parameter is split along {name}, which was taken for data parallelism")
+        found.dimension("data", name, *split.pop(name))
     if not split:
         return
     found.word("tp")
     for name, (size, coordinate_here) in split.items():
         found.dimension("tensor", name, size, coordinate_here)
-    sequence = any(_is_replicated_alone(module, split) for module in parts.modules)
+    sequence = any(_is_replicated_alone(module, split, found) for module in parts.modules)
     if sequence:
         found.word("sp")
     found.details["tensor_parallel"] = {
@@ -321,14 +321,22 @@ def _tensor_parallel(parts: Parts, found: _Findings) -> None:
     }
 
 
-def _is_replicated_alone(module: Any, split: Mapping[str, Any]) -> bool:
+def _names_of_dimensions(mesh: Any, found: _Findings) -> tuple[str, ...]:
+    if mesh.mesh_dim_names:
+        return tuple(mesh.mesh_dim_names)
+    if mesh.ndim == 1:
+        return (found.unnamed.get(mesh, "tp"),)
+    return tuple(f"tp{number}" for number in range(mesh.ndim))
+
+
+def _is_replicated_alone(module: Any, split: Mapping[str, Any], found: _Findings) -> bool:
     """A module whose own parameters are distributed and yet whole on every rank: its activations are what is split, along the sequence."""
     own = [p for p in module._parameters.values() if p is not None]
     specs = [spec for p in own if (spec := _spec_of(p)) is not None]
     if not own or len(specs) < len(own):
         return False
     for spec in specs:
-        names = spec.mesh.mesh_dim_names or ("tp",) * spec.mesh.ndim
+        names = _names_of_dimensions(spec.mesh, found)
         places = [place for name, place in zip(names, spec.placements, strict=True) if name in split]
         if not places or not all(place.is_replicate() for place in places):
             return False

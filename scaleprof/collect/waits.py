@@ -81,6 +81,9 @@ class WaitPoints:
 
             patches.wrap(torch._C._distributed_c10d.Work, "wait", functools.partial(self._around, "Work.wait"))
             patches.wrap(functional, "wait_tensor", functools.partial(self._around, "wait_tensor"))
+            # gloo's own, which waits in C++ without a `Work`
+            barrier = functools.partial(self._around, "monitored_barrier")
+            patches.wrap(torch.distributed.ProcessGroup, "monitored_barrier", barrier)
 
     def _around(self, what: str, original: Callable[..., Any]) -> Callable[..., Any]:
         import torch
@@ -114,7 +117,8 @@ class WaitPoints:
         if begun is None:
             return
         with self._guard.on(_LOST):
-            self._end(begun, {"what": what, **self._operation(arguments)})
+            operation = {"op": "barrier"} if what == "monitored_barrier" else self._operation(arguments)
+            self._end(begun, {"what": what, **operation})
 
     def _operation(self, arguments: Sequence[Any]) -> dict[str, str]:
         """What is waited for, where the first argument is a `Work`."""

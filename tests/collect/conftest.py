@@ -19,7 +19,9 @@ def nothing_left_installed(monkeypatch: pytest.MonkeyPatch) -> object:
     ):
         monkeypatch.delenv(name, raising=False)
     import torch.optim.optimizer as optimizers
+    from torch.autograd import profiler, profiler_legacy
     from torch.distributed import _functional_collectives as functional
+    from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel
     from torch.nn.modules._functions import SyncBatchNorm
     from torch.nn.parallel import DistributedDataParallel
     from torch.utils.data.dataloader import _BaseDataLoaderIter
@@ -30,6 +32,15 @@ def nothing_left_installed(monkeypatch: pytest.MonkeyPatch) -> object:
         return [
             torch.autograd.backward,
             torch.autograd.profiler.profile.__dict__["_prepare_trace"],
+            torch.autograd.profiler.profile.__dict__["_start_trace"],
+            *(
+                kind.__dict__[way]
+                for kind in (profiler.emit_itt, profiler.emit_nvtx, profiler_legacy.profile)
+                for way in ("__enter__", "__exit__")
+            ),
+            torch.distributed.ProcessGroup.__dict__["monitored_barrier"],
+            FullyShardedDataParallel.__dict__["no_sync"],
+            FSDPModule.__dict__["set_requires_gradient_sync"],
             torch.autograd.profiler.profile.__dict__["__exit__"],
             torch.autograd.profiler.record_function.__dict__["__enter__"],
             torch.autograd.profiler.record_function.__dict__["__exit__"],

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import threading
 from pathlib import Path
 
 import pytest
@@ -45,8 +46,8 @@ def test_windows_of_operators_may_follow_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("short_windows")
-def test_no_window_opens_while_a_span_of_the_last_one_is_still_open(tmp_path: Path) -> None:
-    # torch would write the end of the span into the memory of the window that is gone.
+def test_a_span_over_several_windows_is_a_part_of_each(tmp_path: Path) -> None:
+    # torch would write its end into the memory of the window that it began in, which is gone by then.
     def train() -> None:
         loop(3)
         with torch.profiler.record_function("an epoch"):
@@ -54,8 +55,44 @@ def test_no_window_opens_while_a_span_of_the_last_one_is_still_open(tmp_path: Pa
         loop(4)
 
     scaleprof.profile(tmp_path, windows=scaleprof.Windows(skip=2), sample_hz=0)(train)()
+    assert windows_of(tmp_path) == [(2, 5, "timeline"), (7, 10, "timeline"), (12, 14, "timeline")]
+    assert [event["name"] for event in spans(only_rank(tmp_path))].count("an epoch") == 2
+    assert not info_of(tmp_path).warnings
+
+
+@pytest.mark.usefixtures("short_windows")
+def test_a_long_task_has_windows_to_its_end(tmp_path: Path) -> None:
+    with scaleprof.profile(tmp_path, windows=scaleprof.Windows(skip=2), sample_hz=0) as prof:
+        loop(4)
+        with prof.task("a trial"), prof.region("a part of it"):
+            loop(14)
+    assert windows_of(tmp_path) == [(2, 5, "timeline"), (7, 10, "timeline"), (12, 15, "timeline"), (17, 17, "timeline")]
+    names = [event["name"] for event in spans(only_rank(tmp_path))]
+    assert names.count("scaleprof::task a trial") == names.count("scaleprof::region a part of it") == 4
+
+
+@pytest.mark.usefixtures("short_windows")
+def test_no_window_opens_while_a_span_of_another_thread_began_in_the_last(tmp_path: Path) -> None:
+    began, may_end = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with torch.profiler.record_function("beside"):
+            began.set()
+            may_end.wait(30)
+
+    def train() -> None:
+        loop(3)
+        other = threading.Thread(target=work)
+        other.start()
+        began.wait(30)
+        loop(8)
+        may_end.set()
+        other.join()
+        loop(4)
+
+    scaleprof.profile(tmp_path, windows=scaleprof.Windows(skip=2), sample_hz=0)(train)()
     assert windows_of(tmp_path) == [(2, 5, "timeline"), (12, 14, "timeline")]
-    assert any("record_function" in warning for warning in info_of(tmp_path).warnings)
+    assert any("another thread" in warning for warning in info_of(tmp_path).warnings)
 
 
 def test_a_window_is_saved_when_the_training_fails_in_it(tmp_path: Path) -> None:
