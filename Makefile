@@ -42,10 +42,11 @@ fuzz: $(READY)
 	$(if $(TRACES),SCALEPROF_TRACES=$(abspath $(TRACES))) $(BIN)/python -m benchmarks.fuzz $(SECONDS)
 
 samples: $(READY)
-	rm -rf sample_traces/emulated-ddp-* scaleprof/launch/demo_study/emulated-ddp-*
+	rm -rf sample_traces/emulated-* scaleprof/launch/demo_study/emulated-*
 	$(BIN)/python -m scaleprof.launch.study --out sample_traces --link 200mbit --redact
+	$(BIN)/python -m scaleprof.launch.strategies --out sample_traces --link 200mbit --redact
 	mkdir -p scaleprof/launch/demo_study
-	cp -r sample_traces/emulated-ddp-* scaleprof/launch/demo_study/
+	cp -r sample_traces/emulated-ddp-strong-* sample_traces/emulated-ddp-weak-* scaleprof/launch/demo_study/
 
 # Records one small job for each strategy, and writes what was recorded beside what was worked out by hand.
 strategies: $(READY)

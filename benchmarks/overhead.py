@@ -1,6 +1,6 @@
 """What recording adds to a step: data-parallel training on two ranks over gloo, with and without the recorder, in blocks that take turns.
 
-`.venv/bin/python -m benchmarks.overhead [--rounds 24]` prints a Markdown table. Every rank goes through the same blocks in the same order, so a
+`.venv/bin/python -m benchmarks.overhead [--rounds 10]` prints a Markdown table. Every rank goes through the same blocks in the same order, so a
 block is compared with the bare one of its own round. In each block the first steps are left out: profilers start there.
 """
 
@@ -26,7 +26,7 @@ import scaleprof
 from benchmarks.measuring import machine
 from scaleprof.launch.ranks import fork_ranks
 
-RANKS, STEPS, LEFT_OUT = 2, 16, 4
+RANKS, STEPS, LEFT_OUT = 2, 60, 20
 BARE = "nothing"
 _WINDOWS = scaleprof.Windows(skip=2, steps=STEPS)
 
@@ -75,6 +75,7 @@ def _train(folder: Path, rounds: int, width: int) -> None:
                 times = [step() for _ in range(STEPS)]
             if number >= 0:  # the first round warms up
                 found[name].append(times[LEFT_OUT:])
+        dist.barrier()
         if dist.get_rank() == 0:
             shutil.rmtree(folder / "traces", ignore_errors=True)
         dist.barrier()
@@ -105,7 +106,7 @@ def _interval(gaps: list[float]) -> tuple[float, float, float]:
 def main() -> None:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=24)
+    parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument(
         "--width", type=int, default=512, help="of the layers; 512 makes steps of some 30 ms on one core"
     )

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture
 def recording() -> str:
     """A small run that was recorded for real."""
-    return str(sorted((ROOT / "sample_traces").glob(f"*/{RUN_FILE}"))[0].parent)
+    return str(sorted((ROOT / "sample_traces").glob(f"emulated-ddp-strong-*/{RUN_FILE}"))[0].parent)
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ class EmulatedLayer(nn.Module):
         """The samples, later."""
         seconds = self.ms_per_sample * samples.shape[0] / 1e3
         # The weight enters before the sleep, so that in the backward pass its gradient is ready after it, as on a real device.
-        weighted = samples + self.weight[:1]
+        weighted = samples + self.weight.flatten()[:1]
         slept: torch.Tensor = _emulated_compute(weighted, seconds * (1 - BACKWARD_SHARE), seconds * BACKWARD_SHARE)
         return slept
 

@@ -4,6 +4,7 @@ The whole job takes 16 samples a step, whatever the strategy, so that every stra
 inside the training process: it needs torch.
 """
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,7 +44,11 @@ class Layer(nn.Module):
 
     def __init__(self, ms_per_sample: float, *, norm: type[nn.Module] | None = None) -> None:
         super().__init__()
-        self.emulated = EmulatedLayer(int(GRADIENT_MB * 1e6 / LAYERS) // 4 - 8 * WIDTH * WIDTH, ms_per_sample)
+        rows = math.isqrt(int(GRADIENT_MB * 1e6 / LAYERS) // 4 - 8 * WIDTH * WIDTH) // 4 * 4
+        self.emulated = EmulatedLayer(rows * rows, ms_per_sample)
+        self.emulated.weight = nn.Parameter(
+            torch.zeros(rows, rows)
+        )  # a matrix: what compresses gradients compresses matrices
         self.up, self.down = nn.Linear(WIDTH, 4 * WIDTH), nn.Linear(4 * WIDTH, WIDTH)
         self.norm = norm(TOKENS) if norm is not None else nn.Identity()
 
@@ -118,7 +123,7 @@ def _train_tasks(setting: Setting) -> None:
         redact=setting.redact,
         windows=scaleprof.Windows(skip=2),
     ) as profiler:
-        profiler.emulated(compute_ms_per_step=2 * setting.ms_per_sample)
+        profiler.emulated(compute_ms_per_step=2 * setting.ms_per_sample, link=os.environ.get("SCALEPROF_LINK", ""))
         for number in range(rank, len(TRIALS), ranks):
             with profiler.task(f"trial-{number}"):
                 model = EmulatedNet(setting.ms_per_sample)
