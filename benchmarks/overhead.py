@@ -103,8 +103,34 @@ def _interval(gaps: list[float]) -> tuple[float, float, float]:
     return float(np.median(values)), float(low), float(high)
 
 
+def _additive_us(folder: Path, level: str) -> tuple[float, float]:
+    """CPU time that one boundary of a step takes, and what a backward pass takes more, in us: what the recorder costs, whatever the step.
+
+    At level `timeline` with what its windows cost when they are opened and saved.
+    """
+    weight = torch.ones(1, requires_grad=True)
+
+    def backward_us(times: int) -> float:
+        began = time.thread_time()
+        for _ in range(times):
+            (weight * 2).sum().backward()
+        return (time.thread_time() - began) / times * 1e6
+
+    backward_us(500)
+    bare = backward_us(3000)
+    with scaleprof.profile(folder, level=level, windows=_WINDOWS, measure_cost=False, sample_hz=0):  # type: ignore[arg-type]
+        for _ in range(20):
+            scaleprof.step()
+        began = time.thread_time()
+        for _ in range(3000):
+            scaleprof.step()
+        boundary = (time.thread_time() - began) / 3000 * 1e6
+        recorded = backward_us(3000)
+    return boundary, recorded - bare
+
+
 def main() -> None:
-    """Measure, and print the table."""
+    """Measure, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument(
@@ -127,6 +153,10 @@ def main() -> None:
             middle, low, high = _interval(list(_gaps(folder, name, part)))
             cells += [f"{middle:+.1%}", f"{low:+.1%} to {high:+.1%}"]
         rows.append(f"| {name} | {' | '.join(cells)} |")
+    rows += ["", "| alone, us of CPU time | boundary of a step | more for a backward pass |", "|---|---|---|"]
+    for level in ("light", "timeline"):
+        boundary, more = _additive_us(folder / "alone", level)
+        rows.append(f"| {level} | {boundary:.0f} | {more:.0f} |")
     sys.stdout.write("\n".join(rows) + "\n")
     shutil.rmtree(folder)
 

@@ -12,6 +12,9 @@ from scaleprof.analyses.time import Leaves, leaves_of
 from scaleprof.analyses.time import conclude as conclude_time
 from scaleprof.results import Axis, Chart, Layer, Metric, Result, Table
 
+MOST_IN_A_SENTENCE = 3
+"""Series whose efficiencies are all named in the verdict; of more the least and the most."""
+
 
 def conclude(views: Sequence[RunView], options: ScalingOptions) -> Result | None:
     """Verdict, tiles and losses: of the study with the largest judged size, else of the largest run."""
@@ -60,14 +63,19 @@ def _verdict(subject: RunView, leaves: Leaves | None, main: Scaled | None, judge
         if losses[worst] >= 0.01:
             loss = f"{LEAF_LABELS[worst].lower()} takes {percent(losses[worst])} of the step"
     if main is not None and main.largest is not None and main.largest.efficiency is not None:
-        parts = [
-            f"{percent(study.largest.efficiency.value)} ({study.series.kind} scaling)"
+        alike = [
+            (study.largest.efficiency.value, study)
             for study in sorted(judged, key=lambda study: study is not main)
             if study.largest is not None
             and study.largest.efficiency is not None
             and study.largest.ranks == main.largest.ranks
         ]
-        sentence = f"{subject.info.model or 'The job'} keeps {' and '.join(parts)} of perfect efficiency on {many(main.largest.ranks, 'rank')}"
+        kept = " and ".join(f"{percent(value)} ({study.series.kind} scaling)" for value, study in alike)
+        if len(alike) > MOST_IN_A_SENTENCE:
+            (least, worst_of), (most, best_of) = min(alike, key=lambda one: one[0]), max(alike, key=lambda one: one[0])
+            kept = f"{percent(least)} ({worst_of.series.label}) to {percent(most)} ({best_of.series.label})"
+            loss = f"in {main.series.label} {loss}" if loss else loss
+        sentence = f"{subject.info.model or 'The job'} keeps {kept} of perfect efficiency on {many(main.largest.ranks, 'rank')}"
         return f"{sentence}; {loss}." if loss else f"{sentence}, and no single loss takes 1 % of the step."
     size = f"On {many(subject.info.world_size, 'rank')}"
     if leaves is None:

@@ -140,11 +140,12 @@ def _named(
     subset: list[_Candidate],
     all_found: Sequence[tuple[str, str, Kind, list[_Candidate]]],
 ) -> Series:
-    same_name = sum(1 for other in all_found if other[0] == stated)
+    strategies = {other[1] for other in all_found if other[0] == stated}
+    kinds = {other[2] for other in all_found if other[:2] == (stated, strategy)}
     words = [stated] if stated else []
-    if not stated and len({other[1] for other in all_found}) > 1:
+    if len(strategies) > 1:
         words.append(strategy)
-    if not stated or same_name > 1:
+    if not stated or len(kinds) > 1:
         words.append(kind)
     label = " ".join(words)
     if sum(1 for other in all_found if other[:3] == (stated, strategy, kind)) > 1:  # only the batch tells these apart

@@ -20,6 +20,9 @@ SCALING_COLUMNS = (
     "runq_share",
 )
 
+_NO_CLASSES = {f"time.{name}_share" for name in ("comm", "exposed_transfer", "exposed_wait", "bubble")}
+"""Shares of the step that lie inside the class of exposed communication, or inside several: the classes alone add up to the step."""
+
 
 def tiles_of(report: Report) -> tuple[Metric, ...]:
     """The numbers of the first page."""
@@ -59,7 +62,7 @@ def leaf_shares(runs: Sequence[RunReport]) -> tuple[list[Metric], dict[str, dict
         for section in run.sections:
             for metric in section.metrics if section.name == "time" else ():
                 is_leaf = (
-                    metric.id.startswith("time.") and metric.id.endswith("_share") and metric.id != "time.comm_share"
+                    metric.id.startswith("time.") and metric.id.endswith("_share") and metric.id not in _NO_CLASSES
                 )
                 if is_leaf and not isinstance(metric.value, str):
                     leaves.setdefault(metric.id, metric)
