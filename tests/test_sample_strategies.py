@@ -19,14 +19,16 @@ PAYLOAD_MBIT = 190.0
 
 
 @pytest.fixture(scope="module")
-def runs() -> dict[tuple[str, int], RunReport]:
-    """Every run by strategy and size."""
+def report() -> Report:
+    """All strategies in one report."""
     folders = [path for path in SAMPLES.glob("emulated-*") if "-strong-" not in path.name and "-weak-" not in path.name]
-    return {(run.info.name.removeprefix("emulated-"), run.info.world_size): run for run in report(folders).runs}
-
-
-def report(folders: list[Path]) -> Report:
     return analyze(sorted(folders))
+
+
+@pytest.fixture(scope="module")
+def runs(report: Report) -> dict[tuple[str, int], RunReport]:
+    """Every run by strategy and size."""
+    return {(run.info.name.removeprefix("emulated-"), run.info.world_size): run for run in report.runs}
 
 
 def value(run: RunReport, id: str) -> float:
@@ -89,3 +91,19 @@ def test_sharding_sends_half_as_much_again(runs: dict[tuple[str, int], RunReport
     """Parameters are gathered twice and gradients scattered: 3 (n - 1) / n of them on the wire, where an all-reduce sends 2 (n - 1) / n."""
     sharded, reduced = (value(runs[name, size], "collectives.bytes") for name in ("fsdp2", "ddp"))
     assert sharded == pytest.approx(3 * reduced, rel=0.01)
+
+
+def test_every_strategy_is_a_series_of_its_own_from_the_same_one_rank(report: Report) -> None:
+    names = {row[0] for row in report.comparison[1].tables["scaling"].rows()}
+    parallel = {name for name in RECORDED.values() if name not in ("single", "tasks")}
+    assert names == {f"strategies {name}" for name in parallel} | {"strategies-tasks"}
+    for name in parallel:
+        metric = report.metric(f"scaling.strategies-{name.replace('+', '-')}.efficiency")
+        assert 0.2 < float(metric.value) < 0.9
+
+
+def test_a_sentence_about_many_series_names_the_ends(report: Report) -> None:
+    scaling = next(section for section in report.comparison if section.name == "scaling")
+    assert scaling.headline.startswith("10 series: strategies-tasks keeps the most efficiency, 100")
+    assert "strategies fsdp2 the least, 30" in scaling.headline
+    assert len(scaling.charts[0].title) < 160

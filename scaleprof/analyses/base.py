@@ -34,6 +34,8 @@ class Comparison:
     options: type | None = None
 
 
+MOST_IN_A_SENTENCE = 3
+"""Series that are all named in a sentence or by a tile; of more the least and the most efficient."""
 LEAF_LABELS = {
     "compute": "Compute",
     "exposed_comm": "Exposed communication",

@@ -4,16 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from scaleprof.align import LEAVES, RunView
-from scaleprof.analyses.base import LEAF_LABELS, Comparison, many, percent
+from scaleprof.analyses.base import LEAF_LABELS, MOST_IN_A_SENTENCE, Comparison, many, percent
 from scaleprof.analyses.series import find_series
 from scaleprof.analyses.steps import conclude as conclude_steps
 from scaleprof.analyses.study import Scaled, ScalingOptions, scaled
 from scaleprof.analyses.time import Leaves, leaves_of
 from scaleprof.analyses.time import conclude as conclude_time
 from scaleprof.results import Axis, Chart, Layer, Metric, Result, Table
-
-MOST_IN_A_SENTENCE = 3
-"""Series whose efficiencies are all named in the verdict; of more the least and the most."""
 
 
 def conclude(views: Sequence[RunView], options: ScalingOptions) -> Result | None:
@@ -89,6 +86,17 @@ def _verdict_of_one(subject: RunView, leaves: Leaves | None, runs: int) -> str:
     return f"{runs} runs that do not scale one another; the largest is {subject.info.name}: {sentence[0].lower()}{sentence[1:]}"
 
 
+def _named_in_tiles(judged: Sequence[Scaled]) -> Sequence[Scaled]:
+    """All series if they are few, else the least and the most efficient one."""
+    if len(judged) <= MOST_IN_A_SENTENCE:
+        return judged
+    with_value = [
+        (study.largest.efficiency.value, study) for study in judged if study.largest and study.largest.efficiency
+    ]
+    ends = (min(with_value, key=lambda one: one[0]), max(with_value, key=lambda one: one[0])) if with_value else ()
+    return [study for _, study in ends]
+
+
 def _tiles(subject: RunView, main: Scaled | None, judged: Sequence[Scaled]) -> list[Metric]:
     """The same numbers as in the sections, with the scope in the note."""
     scope = many(subject.info.world_size, "rank")
@@ -101,7 +109,7 @@ def _tiles(subject: RunView, main: Scaled | None, judged: Sequence[Scaled]) -> l
     if "step.throughput" in found:
         trend = tuple(size.throughput.value for size in main.sizes) if main else ()
         tiles.append(replace(found["step.throughput"], note=scope, trend=trend))
-    for study in judged:
+    for study in _named_in_tiles(judged):
         if study.largest is not None and study.largest.efficiency is not None:
             value = study.largest.efficiency
             tiles.append(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from scaleprof.align import RunView
-from scaleprof.analyses.base import Comparison, many, percent
+from scaleprof.analyses.base import MOST_IN_A_SENTENCE, Comparison, many, percent
 from scaleprof.analyses.series import find_series
 from scaleprof.analyses.study import Scaled, ScalingOptions, scaled
 from scaleprof.models.statistics import Interval
@@ -27,7 +27,9 @@ def conclude(views: Sequence[RunView], options: ScalingOptions) -> Result | None
     return Result(
         name="scaling",
         title="Scaling",
-        headline=". ".join(_headline(study, options) for study in studies),
+        headline=_of_many(studies, options)
+        if len(studies) > MOST_IN_A_SENTENCE
+        else ". ".join(_headline(study, options) for study in studies),
         metrics=tuple(metrics),
         tables={"scaling": _table(studies)},
         charts=_charts(studies, options),
@@ -46,6 +48,21 @@ def _headline(study: Scaled, options: ScalingOptions) -> str:
     return (
         f"{name} keeps {percent(largest.efficiency.value)} efficiency at {many(largest.ranks, 'rank')} "
         f"(against {many(study.reference or 1, 'rank')}), {against} the target of {percent(options.target)}"
+    )
+
+
+def _of_many(studies: Sequence[Scaled], options: ScalingOptions) -> str:
+    """The most and the least efficient series, and how many reach the target; each has its own row in the table."""
+    judged = [
+        (study.largest.efficiency.value, study) for study in studies if study.largest and study.largest.efficiency
+    ]
+    if not judged:
+        return f"{len(studies)} series: no efficiency verdict, see what may be wrong"
+    (least, worst), (most, best) = min(judged, key=lambda one: one[0]), max(judged, key=lambda one: one[0])
+    above = sum(value >= options.target for value, _ in judged)
+    return (
+        f"{len(studies)} series: {best.series.label} keeps the most efficiency, {percent(most)}, {worst.series.label} the least, {percent(least)}; "
+        f"{above} of {len(judged)} reach the target of {percent(options.target)}"
     )
 
 
@@ -195,7 +212,9 @@ def _charts(studies: Sequence[Scaled], options: ScalingOptions) -> tuple[Chart, 
             Chart(
                 "scaling.efficiency",
                 "lines",
-                ". ".join(title for study in studies if (title := _efficiency_title(study))),
+                _of_many(studies, options)
+                if len(studies) > MOST_IN_A_SENTENCE
+                else ". ".join(title for study in studies if (title := _efficiency_title(study))),
                 f"Throughput per rank against the smallest judged size; the dashed line is the target of {percent(options.target)}.",
                 axis,
                 Axis("efficiency", "share", from_zero=True),
@@ -217,15 +236,24 @@ def _band(values: Sequence[tuple[Interval, int]]) -> tuple[list[float] | None, l
 
 
 def _throughput_title(studies: Sequence[Scaled]) -> str:
+    changes = [(_change_of_a_rank(study), study) for study in studies]
+    if len(changes) > MOST_IN_A_SENTENCE:
+        ends = (min(changes, key=lambda one: one[0]), max(changes, key=lambda one: one[0]))
+        changes = list(ends)
     parts = []
-    for study in studies:
+    for change, study in changes:
         first, last = study.sizes[0], study.sizes[-1]
-        change = last.throughput.value / last.ranks / (first.throughput.value / first.ranks) - 1
         way = "less" if change < 0 else "more"
         parts.append(
             f"{study.series.title}: a rank does {percent(abs(change))} {way} at {last.ranks} than at {first.ranks}"
         )
     return "; ".join(parts)
+
+
+def _change_of_a_rank(study: Scaled) -> float:
+    """By how much the throughput of one rank changes from the smallest to the largest size."""
+    first, last = study.sizes[0], study.sizes[-1]
+    return last.throughput.value / last.ranks / (first.throughput.value / first.ranks) - 1
 
 
 def _efficiency_title(study: Scaled) -> str:

@@ -16,6 +16,10 @@ from scaleprof.render.words import interval, measure, phrase, together
 from scaleprof.results import Chart, Finding, Metric, Report, Result, RunReport, Table, _plain
 from scaleprof.run import RunInfo
 
+MOST_TILES = 20
+"""Numbers of one section that are shown as tiles."""
+MOST_LAYERS_IN_HALF = 6
+"""Layers whose legend leaves room for the picture in half of a row."""
 _WIDE_KINDS = ("heatmap",)
 _GAIN_WORDS = {
     "measured": "throughput, measured",
@@ -255,12 +259,18 @@ def _section(result: Result, data: PageData, run: int | None) -> SectionView:
         name=result.name,
         title=result.title,
         headline="" if result.headline in {chart.title for chart in result.charts} else sentence(result.headline),
-        tiles=[tile_of(metric) for metric in result.metrics],
+        tiles=[tile_of(metric) for metric in _shown_as_tiles(result.metrics)],
         cards=_cards(result.charts, data, prefix),
         tables=tables,
         caveats=tuple(sentence(caveat) for caveat in result.caveats),
         run=run,
     )
+
+
+def _shown_as_tiles(metrics: Sequence[Metric]) -> Sequence[Metric]:
+    """All numbers of a section if they fit on a screen; of more, those with an interval: the tables have them all."""
+    with_interval = [metric for metric in metrics if metric.low is not None]
+    return metrics if len(metrics) <= MOST_TILES or not with_interval else with_interval
 
 
 def tile_of(metric: Metric) -> Tile:
@@ -307,7 +317,8 @@ def _cards(charts: Sequence[Chart], data: PageData, prefix: str) -> list[Card]:
         }
         height = int(spec["layout"]["height"]) if spec else 0
         how = sentence(chart.how) if chart.how else ""
-        cards.append(Card(key, together(chart.title), together(chart.subtitle), how, chart.kind in _WIDE_KINDS, height))
+        wide = chart.kind in _WIDE_KINDS or len(chart.layers) > MOST_LAYERS_IN_HALF
+        cards.append(Card(key, together(chart.title), together(chart.subtitle), how, wide, height))
     return _paired(cards, data)
 
 
