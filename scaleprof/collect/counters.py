@@ -68,6 +68,12 @@ class StepCounters:
         """Go back to what the first step began with."""
         self._before = self._first
 
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing of the training's has been counted since the step began: no batch, no backward pass."""
+        now = {"samples": self.batch_samples, "data": self.input_ns, "micro": self.backward_passes}
+        return all(self._before.get(name) == value for name, value in now.items())
+
     def line(self) -> dict[str, Any]:
         """What this step added, in the keys of a step line; absent where not recorded."""
         line = {name: value - self._before[name] for name, value in self._now().items() if name not in self._absent}

@@ -18,7 +18,6 @@ from typing import Any
 from scaleprof.clock import ClockAnchor
 from scaleprof.collect import identity
 from scaleprof.collect.about import Known, Records
-from scaleprof.collect.aside import left_out
 from scaleprof.collect.folder import RankFolder, claim_rank_folder
 from scaleprof.collect.guard import Guard
 from scaleprof.collect.job import Seen, find_out, process_groups
@@ -78,7 +77,7 @@ class _TraceHandler:
             if self._run is None or not self._run.is_of(profiler):
                 self._run = _ProfiledRun(options, guard if self._run is None else Guard(), profiler)
             recording = recording_now()
-            with left_out(recording) if recording is not None and recording.is_ours() else nullcontext():
+            with recording.left_out() if recording is not None and recording.is_ours() else nullcontext():
                 self._run.save(profiler)
         if self._run is not None:
             self._run.write_record()

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, contextmanager, nullcontext
 from typing import Any, TypeVar, cast
 
-from scaleprof.collect.aside import left_out
 from scaleprof.collect.guard import Guard
 from scaleprof.collect.options import Options, Windows, with_environment
 from scaleprof.collect.session import Session
@@ -158,7 +157,7 @@ class profile:  # noqa: N801  a decorator reads as a verb
         if session is None or not session.is_ours():
             yield
             return
-        with left_out(session), self.region(name):
+        with session.left_out(), self.region(name):
             yield
 
     @contextmanager

@@ -9,7 +9,8 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from scaleprof.clock import ClockAnchor
@@ -195,6 +196,26 @@ class Session:
             self._start_ns = self._first_start_ns
             self._counters.begin_step_at_first()
             self._perturbed = True
+
+    @contextmanager
+    def left_out(self) -> Iterator[None]:
+        """What is no training is part of no step: an evaluation, a checkpoint.
+
+        Between two steps the next one begins behind it; a step that has begun to work is marked as perturbed instead. Either way the batches
+        of an evaluation are none of the training's.
+        """
+        number, untouched = self.step_number, self._counters.untouched
+        held = self._counters.batch_samples, self._counters.input_ns, self.inputs.batches
+        try:
+            yield
+        finally:
+            with self.guard.on("an evaluation or a checkpoint counts as a part of a step"):
+                if self.is_ours() and self.step_number == number:
+                    self._counters.batch_samples, self._counters.input_ns, self.inputs.batches = held
+                    if untouched:
+                        self._begin_step()
+                    else:
+                        self._perturbed = True
 
     def _begin_step(self) -> None:
         with self.guard.on("what adds up in a step is missing"):

@@ -17,7 +17,7 @@ from scaleprof.launch.ranks import fork_ranks
 
 STEPS = 14
 SLEEP_S = 0.02
-PAUSE_S = 0.3
+PAUSE_S = 1.2
 """Between the two windows of `windows`: no step may last as long."""
 
 
