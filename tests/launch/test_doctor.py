@@ -118,6 +118,7 @@ def test_a_folder_that_cannot_be_written_and_a_full_disk_are_said(
 
 
 def test_recording_that_is_switched_off_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SCALEPROF_TRACES", raising=False)
     assert doctor._switch().state == "ok"
     monkeypatch.setenv("SCALEPROF", "light")
     assert doctor._switch().found == "SCALEPROF=light, SCALEPROF_CACHE=0"
