@@ -49,7 +49,8 @@ def _arms(folder: Path) -> dict[str, Callable[[], AbstractContextManager[object]
     }
 
 
-def _train(folder: Path, rounds: int, width: int) -> None:
+def _job(width: int) -> Callable[[], None]:
+    """One step of the training that everything here is measured on."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     torch.manual_seed(0)
@@ -58,11 +59,20 @@ def _train(folder: Path, rounds: int, width: int) -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     inputs = torch.randn(64, width)
 
-    def step() -> tuple[float, float]:
-        wall, cpu = time.perf_counter_ns(), time.thread_time_ns()
+    def step() -> None:
         optimizer.zero_grad()
         model(inputs).square().mean().backward()
         optimizer.step()
+
+    return step
+
+
+def _train(folder: Path, rounds: int, width: int) -> None:
+    train = _job(width)
+
+    def step() -> tuple[float, float]:
+        wall, cpu = time.perf_counter_ns(), time.thread_time_ns()
+        train()
         return (time.perf_counter_ns() - wall) / 1e6, (time.thread_time_ns() - cpu) / 1e6
 
     arms = _arms(folder / "traces")
@@ -105,18 +115,10 @@ def _interval(gaps: list[float]) -> tuple[float, float, float]:
 
 def _train_long(folder: Path, level: str, width: int) -> None:
     """A training that is long enough to measure its own cost."""
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo")
-    torch.manual_seed(0)
-    layers = [layer for _ in range(6) for layer in (torch.nn.Linear(width, width), torch.nn.GELU())]
-    model = DistributedDataParallel(torch.nn.Sequential(*layers), bucket_cap_mb=1)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-    inputs = torch.randn(64, width)
+    step = _job(width)
     with scaleprof.profile(folder, level=level):  # type: ignore[arg-type]
         for _ in range(160):
-            optimizer.zero_grad()
-            model(inputs).square().mean().backward()
-            optimizer.step()
+            step()
     dist.destroy_process_group()
 
 

@@ -98,20 +98,18 @@ def exposed_parts(
         stretches = Spans(np.asarray(segments["start_ns"])[first], np.asarray(segments["end_ns"])[first])
         transfer, bubble, waiting = _sets(rank, waits, collectives, exchange)
         bubble, waiting = subtract(bubble, transfer), subtract(waiting, union(transfer, bubble))
-        devices = _devices(stretches)
         place = np.searchsorted(np.asarray(account["step"]), steps)
         inside = (place < len(total)) & (
             np.asarray(account["step"])[np.minimum(place, max(len(total) - 1, 0))] == steps
         )
+        lengths = np.zeros(len(total), dtype=np.int64)
+        np.add.at(lengths, place[inside], (stretches.end - stretches.start)[inside])
         for part, of in zip(PARTS, (transfer, bubble, waiting), strict=False):
             np.add.at(told[part], place[inside], covered(of, stretches)[inside])
-            told[part] //= devices
-    known = told["exposed_transfer"] + told["bubble"] + told["exposed_wait"]
-    over = np.maximum(known - total, 0)  # of averages over devices, rounded: some ns
-    for part in PARTS[:3]:
-        less = np.minimum(told[part], over)
-        told[part] -= less
-        over -= less
+            # The account is the mean over the devices of a process, the stretches are of all of them.
+            told[part] = np.where(
+                lengths > total, (told[part] * (total / np.maximum(lengths, 1))).astype(np.int64), told[part]
+            )
     told["exposed_untold"] = total - told["exposed_transfer"] - told["bubble"] - told["exposed_wait"]
     return told
 
@@ -133,8 +131,3 @@ def _sets(rank: int, waits: Table | None, collectives: Table, exchange: Exchange
     over = begun + np.asarray(waits["dur_ns"])[pairs]
     met = np.clip(partner[pairs], begun, over)
     return union(transfer, Spans(met, over)), union(Spans(begun, met)), waiting
-
-
-def _devices(stretches: Spans) -> int:
-    """How many devices the stretches are of: those of one follow one another, and the next device's begin again."""
-    return 1 + int((np.diff(stretches.start) < 0).sum()) if len(stretches.start) else 1

@@ -367,6 +367,9 @@ class Session:
     def _write_device_waits(self, *, steps_later: int = STEPS_LATER) -> None:
         for line in self.device.finished(steps_later):
             self.out.line(DEVICE_FILE, line)
+        if self.device.given_up:
+            self.guard.warn("waits on the device are missing", f"it was too far behind in {self.device.given_up} steps")
+            self.device.given_up = 0
 
     def _around_destroy(self, original: Any) -> Any:
         @functools.wraps(original)

@@ -10,7 +10,7 @@ import torch
 import scaleprof
 from scaleprof.collect.device import MOST_PENDING, DeviceWaits
 from scaleprof.collect.patching import Patches
-from tests.collect.training import lines, loop, only_rank
+from tests.collect.training import info_of, lines, loop, only_rank
 
 
 class Device:
@@ -172,3 +172,9 @@ def test_a_recording_writes_what_the_device_says_and_the_reader_takes_it(device:
     [run] = tmp_path.iterdir()
     steps = read_recorded(run_of_directory(run).ranks[0]).steps
     assert steps.blocked_ns.tolist() == [line["wait"] for line in written]
+
+
+def test_steps_that_were_given_up_are_said(device: Device, tmp_path: Path) -> None:
+    device.passed_ms = -1
+    scaleprof.profile(tmp_path, level="light", sample_hz=0)(loop)(20)
+    assert any("too far behind" in warning for warning in info_of(tmp_path).warnings)
