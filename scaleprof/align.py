@@ -9,15 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from scaleprof.clock import RankClock, clocks_of_hosts
 from scaleprof.intervals import Ints
-from scaleprof.matching import match
+from scaleprof.matching import match, meetings_of
+from scaleprof.offsets import Clocks, clocks_of_run
 from scaleprof.results import Table
 from scaleprof.run import RankInfo, RunInfo
 from scaleprof.waiting import PARTS, Exchange, exchange_of, exposed_parts
 
-LEAVES = ("compute", "exposed_comm", "exposed_memory", "idle")
-"""The classes that divide a step exactly, in the order of the account."""
+CLASSES = ("compute", "exposed_comm", "exposed_memory", "idle")
+"""What divides a step exactly on one rank alone, in the order of the account."""
+LEAVES = ("compute", "exposed_transfer", "exposed_wait", "bubble", "exposed_untold", "exposed_memory", "idle")
+"""What divides it exactly where the ranks are seen together; `exposed_untold` is exposed communication that could not be told apart, 0 at best."""
+
+MOST_ERROR = 0.2
+"""Of a bubble, from the clocks: beyond that it is refused."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +46,11 @@ class RunView:
     """Fact name -> rank -> table."""
     steps: Table
     """One row per step that every rank with steps has: step, time_ms (mean over ranks), spread_ms, steady (all ranks unperturbed)."""
+    refused: tuple[str, ...]
+    """What the clocks are too uncertain for, in sentences."""
     leaves: Table
-    """One row per rank and profiled step: rank, step, window_ns and one `<leaf>_ns` per leaf, which sum to the window;
-    comm_ns, overlapped_ns, compute_sum_ns, method (as the account of one rank has them); and one `<part>_ns` per part of exposed communication
-    (`waiting.PARTS`), which sum to it."""
+    """One row per rank and profiled step: rank, step, window_ns and one `<leaf>_ns` per leaf, which sum to the window; exposed_comm_ns, the sum of
+    its parts (`waiting.PARTS`); comm_ns, overlapped_ns, compute_sum_ns, method as the account of one rank has them."""
     matches: Table
     """One row for each rank that took part in an operation: collective (its number), rank, row (in the rank's table of operations), group, ranks."""
     matched_share: float | None
@@ -53,7 +59,8 @@ class RunView:
     """The others, by why not."""
     exchange: Exchange
     """Waiting and transfer of every matched operation."""
-    clocks: Mapping[int, RankClock]
+    clocks: Clocks
+    """Every rank's clock against the run's."""
     caveats: tuple[str, ...] = ()
 
     def fact(self, name: str) -> Mapping[int, Table]:
@@ -69,17 +76,17 @@ def align(info: RunInfo, ranks: Mapping[int, RankFacts]) -> RunView:
             facts.setdefault(name, {})[rank] = table
     infos = {rank: ranks[rank].info for rank in sorted(ranks)}
     matches = match(facts.get("collectives", {}), {rank: one.process_groups for rank, one in infos.items()})
-    clocks = clocks_of_hosts(
-        {rank: rank_info.host for rank, rank_info in infos.items()},
-        {rank: rank_info.clock for rank, rank_info in infos.items()},
-    )
-    exchange = exchange_of(facts.get("collectives", {}), matches, clocks)
+    meetings = meetings_of(matches, facts.get("collectives", {}))
+    clocks = clocks_of_run(infos, meetings)
+    exchange = exchange_of(facts.get("collectives", {}), meetings, clocks.of_rank, only_stated=clocks.contradicted)
+    leaves, refused = _leaves(facts, exchange)
     return RunView(
         info=info,
         ranks=infos,
         facts=facts,
         steps=_common_steps(facts.get("steps", {})),
-        leaves=_leaves(facts, exchange),
+        leaves=leaves,
+        refused=refused,
         exchange=exchange,
         matches=matches.table(),
         matched_share=matches.matched_share,
@@ -116,11 +123,11 @@ def _common_steps(of_ranks: Mapping[int, Table]) -> Table:
     return Table(columns)
 
 
-def _leaves(facts: Mapping[str, Mapping[int, Table]], exchange: Exchange) -> Table:
+def _leaves(facts: Mapping[str, Mapping[int, Table]], exchange: Exchange) -> tuple[Table, tuple[str, ...]]:
     names = (
         "step",
         "window_ns",
-        *(f"{leaf}_ns" for leaf in LEAVES),
+        *(f"{part}_ns" for part in CLASSES),
         "comm_ns",
         "overlapped_ns",
         "compute_sum_ns",
@@ -132,19 +139,33 @@ def _leaves(facts: Mapping[str, Mapping[int, Table]], exchange: Exchange) -> Tab
     for name in names:
         columns[name] = np.concatenate([empty, *(table[name] for table in tables.values())])
     parts = [_parts(rank, table, facts, exchange) for rank, table in tables.items()]
-    for part in PARTS:
+    for part in (*PARTS, "bubble_error"):
         columns[f"{part}_ns"] = np.concatenate([empty, *(of[part] for of in parts)])
+    refused = _refused(columns)
     total = np.sum([columns[f"{leaf}_ns"] for leaf in LEAVES], axis=0)
     assert (total == columns["window_ns"]).all(), "the leaves must add up to the step"
-    split = np.sum([columns[f"{part}_ns"] for part in PARTS], axis=0)
-    assert (split == columns["exposed_comm_ns"]).all(), "the parts must add up to the exposed communication"
-    return Table(columns)
+    return Table(columns), refused
+
+
+def _refused(columns: dict[str, Any]) -> tuple[str, ...]:
+    """A bubble that the clocks cannot tell from transfer is left untold (`method` 10)."""
+    bubble, error = int(columns["bubble_ns"].sum()), int(columns["bubble_error_ns"].sum())
+    if error <= MOST_ERROR * bubble or not bubble:
+        return ()
+    columns["exposed_untold_ns"] = columns["exposed_untold_ns"] + columns["bubble_ns"]
+    columns["bubble_ns"] = np.zeros_like(columns["bubble_ns"])
+    return (
+        f"waiting for pipeline neighbours needs clocks better than these: {bubble / 1e6:.3g} ms of it, give or take {error / 1e6:.3g} ms; it is left "
+        "among what is not told apart",
+    )
 
 
 def _parts(rank: int, account: Table, facts: Mapping[str, Mapping[int, Table]], exchange: Exchange) -> dict[str, Ints]:
     collectives = facts.get("collectives", {}).get(rank)
     if collectives is None:
         nothing = np.zeros(len(account), dtype=np.int64)
-        return dict.fromkeys(PARTS[:3], nothing) | {PARTS[3]: np.asarray(account["exposed_comm_ns"])}
+        return dict.fromkeys((*PARTS, "bubble_error"), nothing) | {
+            "exposed_untold": np.asarray(account["exposed_comm_ns"])
+        }
     segments, waits = (facts.get(name, {}).get(rank) for name in ("segments", "waits"))
     return exposed_parts(rank, account, segments, waits, collectives, exchange)

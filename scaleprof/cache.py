@@ -1,7 +1,8 @@
 """Facts that were measured before: a second analysis of the same traces reads none of them.
 
 One file per rank in the user's cache folder: arrays as NumPy writes them, the rest as JSON, no pickle. Its name is made from path, size and time
-of every file that the rank was read from, and from the code that read it, so that nothing outdated is ever found. Never in the way: what cannot
+of every file that the rank was read from, from the code that read it and from the user's patterns of what communicates, so that nothing outdated
+is ever found. Never in the way: what cannot
 be read is measured again, what cannot be written is not kept.
 """
 
@@ -11,6 +12,7 @@ import json
 import os
 import time
 import zipfile
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -33,9 +35,9 @@ _HEAD = "head"
 _BROKEN = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, BrokenFile)
 
 
-def recall(files: RankFiles) -> RankFacts | None:
-    """The facts of a rank as they were measured from these very files; None where they were not."""
-    entry = _entry(files)
+def recall(files: RankFiles, communication: Sequence[str] = ()) -> RankFacts | None:
+    """The facts of a rank as they were measured from these very files, with these very patterns; None where they were not."""
+    entry = _entry(files, communication)
     if entry is None or not entry.exists():
         return None
     try:
@@ -52,9 +54,9 @@ def recall(files: RankFiles) -> RankFacts | None:
     return facts
 
 
-def keep(files: RankFiles, facts: RankFacts) -> None:
+def keep(files: RankFiles, facts: RankFacts, communication: Sequence[str] = ()) -> None:
     """Remember the facts of a rank, if it is large enough to be worth it."""
-    entry = _entry(files)
+    entry = _entry(files, communication)
     if entry is None:
         return
     head: dict[str, Any] = {"info": dataclasses.asdict(facts.info), "caveats": facts.caveats, "tables": {}}
@@ -89,12 +91,12 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not kept")
 
 
-def _entry(files: RankFiles) -> Path | None:
+def _entry(files: RankFiles, communication: Sequence[str]) -> Path | None:
     """The file that holds a rank's facts, whether or not it exists; None where none is to be kept."""
     folder = cache_folder()
     if folder is None:
         return None
-    parts = [_code(), files.reader, str(files.rank)]
+    parts = [_code(), files.reader, str(files.rank), json.dumps(list(communication))]
     size, newest = 0, 0
     try:
         own = sorted(files.folder.iterdir()) if files.folder else []

@@ -92,6 +92,13 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--set", "settings", multiple=True, metavar="ANALYSIS.OPTION=VALUE", callback=_pairs, help="Change a threshold."
 )
+@click.option(
+    "--communication",
+    multiple=True,
+    metavar="REGEX",
+    help="What is called so communicates; may be repeated, and pyproject.toml may hold more.",
+)
+@click.option("--link-reference", type=_PATH, metavar="FILE", help="A log of nccl-tests to hold the links against.")
 @click.option("--no-cache", is_flag=True, help="Read every trace, also those that were read before.")
 @click.option("--open", "open_", is_flag=True, help="Open the report in a browser.")
 @_talking
@@ -101,12 +108,15 @@ def analyze(paths: tuple[Path, ...], **given: Any) -> None:
     _prepare_numpy()
     from scaleprof.pipeline import Options
 
+    communication = _communication(given["communication"])
     options = Options(
         engine=given["engine"],
         workers=given["workers"],
         run_globs=given["runs"],
         settings=given["settings"],
-        command=_command_line(),
+        communication=communication,
+        link_reference=given["link_reference"],
+        command=_command_line([text for text in communication if text not in given["communication"]]),
         use_cache=not given["no_cache"],
     )
     with _logging(given["verbose"]):
@@ -126,7 +136,7 @@ def sweep(command: tuple[str, ...], ranks: str, out: Path, name: str | None, **g
     """Run a training script at several world sizes with torchrun on this machine, then report on them."""
     from scaleprof.launch import sweep as launch
 
-    quiet = given["quiet"]
+    quiet, communication = given["quiet"], _communication()
     sizes = launch.world_sizes(ranks)
     with _orderly_end(), _logging(given["verbose"]):
         swept = launch.sweep(command, sizes, out=out, name=name, on_line=None if quiet else _say_of_size)
@@ -135,7 +145,8 @@ def sweep(command: tuple[str, ...], ranks: str, out: Path, name: str | None, **g
         for line in failure.last_lines:
             click.echo(f"  {line}", err=True)
     html = Path("reports") / f"{_file_name(swept.name)}.html"
-    _report_on(swept.runs, Outputs(html, open=given["open_"], quiet=quiet), verbose=given["verbose"])
+    outputs = Outputs(html, open=given["open_"], quiet=quiet)
+    _report_on(swept.runs, outputs, communication, verbose=given["verbose"])
 
 
 @commands.command(short_help="Record a small real study here, then report.")
@@ -152,13 +163,13 @@ def demo(out: Path, **given: Any) -> None:
     """Record a small real study on this machine (about a minute, no GPU needed) and report on it."""
     from scaleprof.launch.demo import record_demo
 
-    say = None if given["quiet"] else _say
+    say, communication = None if given["quiet"] else _say, _communication()
     with _orderly_end(), _logging(given["verbose"]):
         recorded = record_demo(out / "traces", on_line=say)
     if say:
         say(recorded.origin)
     outputs = Outputs(out / "report.html", out / "report.json", open=given["open_"], quiet=given["quiet"])
-    _report_on(recorded.runs, outputs, verbose=given["verbose"])
+    _report_on(recorded.runs, outputs, communication, verbose=given["verbose"])
 
 
 @commands.command(short_help="Write a job with known answers.")
@@ -171,9 +182,10 @@ def demo(out: Path, **given: Any) -> None:
 @click.option("--foreign", is_flag=True, help="Write plain files of torch.profiler, without any of the recorder's.")
 @_talking
 def synth(spec: str, out: Path, settings: tuple[tuple[str, str], ...], **given: Any) -> None:
-    """Compute a data-parallel job from its description (a TOML file, or the name of a built-in job) and write its recording.
+    """Compute a job from its description (a TOML file, or the name of a built-in job: ddp, fsdp, tp, pipeline, mesh, damaged, large) and write its
+    recording, for one rank up to thousands.
 
-    truth.json beside it says what an analysis must find, to the nanosecond.
+    truth.json beside it says what an analysis must find, to the nanosecond, and what was taken from the files.
     """
     _prepare_numpy()
     from scaleprof.synth.spec import load_spec
@@ -212,13 +224,21 @@ def doctor(out: Path, as_json: bool, **given: Any) -> int:
     return 0 if diagnosis.works else 1
 
 
-def _report_on(runs: Sequence[Path], outputs: Outputs, *, verbose: bool) -> None:
+def _report_on(runs: Sequence[Path], outputs: Outputs, communication: tuple[str, ...], *, verbose: bool) -> None:
     """Analyze what was just recorded."""
     _prepare_numpy()
     from scaleprof.pipeline import Options
 
     with _logging(verbose):
-        _write(_analyzed(runs, Options(command=_command_line()), quiet=outputs.quiet), outputs)
+        options = Options(command=_command_line(), communication=communication)
+        _write(_analyzed(runs, options, quiet=outputs.quiet), outputs)
+
+
+def _communication(given: Sequence[str] = ()) -> tuple[str, ...]:
+    """The patterns of names that communicate: those of the project, then those of the command line."""
+    from scaleprof.settings import project_settings
+
+    return tuple(dict.fromkeys((*project_settings(Path.cwd()).communication, *given)))
 
 
 def _analyzed(paths: Sequence[Path], options: "Options", *, quiet: bool) -> "Report":
@@ -269,8 +289,10 @@ def _prepare_numpy() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-def _command_line() -> str:
-    return shlex.join(["scaleprof", *sys.argv[1:]])
+def _command_line(patterns: Sequence[str] = ()) -> str:
+    """How to make the report again, wherever: with the patterns that the project's settings added."""
+    added = [word for text in patterns for word in ("--communication", text)]
+    return shlex.join(["scaleprof", *sys.argv[1:], *added])
 
 
 def _file_name(name: str) -> str:

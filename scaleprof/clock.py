@@ -115,6 +115,8 @@ class RankClock:
     """By how much `offset_ns` grows, in millionths of the time; None where it was measured only once."""
     until_ns: int = 0
     """This rank's unix time of the last measurement."""
+    half_width_ns: int | None = None
+    """Of the 95 % interval around `offset_ns`, from the ends of collectives; None where there is no more than the bound."""
 
     def offset_at(self, time_ns: int) -> int | None:
         """What to subtract from this rank's times around this one of them."""
@@ -140,7 +142,7 @@ def clocks_of_hosts(
     if not hosts:
         return {}
     told = {rank: clock for rank, clock in (recorded or {}).items() if clock is not None}
-    keys = {rank: told[rank].id if rank in told else host for rank, host in hosts.items()}
+    keys = _ids(hosts, told)
     first = min(hosts)
     heard = next((clock.reference for clock in told.values() if clock.reference), None)
     reference = heard if heard is not None and any(clock.offsets for clock in told.values()) else keys[first]
@@ -153,6 +155,20 @@ def clocks_of_hosts(
         shared = key == reference if reference is not None else rank == first
         clocks[rank] = RankClock(name, 0, 0) if shared else _measured(name, measured.get(key, ()))
     return clocks
+
+
+def _ids(hosts: Mapping[int, str | None], told: Mapping[int, HostClock]) -> dict[int, str | None]:
+    return {rank: told[rank].id if rank in told else host for rank, host in hosts.items()}
+
+
+def shared_clocks(hosts: Mapping[int, str | None], recorded: Mapping[int, HostClock | None]) -> list[tuple[int, ...]]:
+    """The ranks of each clock; a rank of which no host is known stands alone."""
+    ids = _ids(hosts, {rank: clock for rank, clock in recorded.items() if clock is not None})
+    found: dict[str | int, list[int]] = {}
+    for rank in sorted(ids):
+        name = ids[rank]
+        found.setdefault(rank if name is None else name, []).append(rank)
+    return [tuple(ranks) for ranks in found.values()]
 
 
 def _measured(host: str, offsets: Sequence[ClockOffset]) -> RankClock:

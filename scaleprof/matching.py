@@ -11,11 +11,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from scaleprof.intervals import Ints
 from scaleprof.results import Table
 from scaleprof.run import ProcessGroup
+from scaleprof.trace import UNKNOWN
 
 TRANSFERS = ("send", "recv")
+SYNCHRONISING = ("all_reduce", "reduce_scatter", "all_gather", "all_to_all", "barrier")
+"""Every rank's completion depends on the arrival of all others (`method` 2.2)."""
 ANY_SIZE = ("all_to_all", "scatter", "gather")
 """Operations whose ranks may send differently much: one has it all, or each its own share."""
 Signature = tuple[str, str, int]
@@ -28,7 +33,7 @@ class Group:
     name: str
     ranks: tuple[int, ...]
     is_stated: bool
-    """The trace says which ranks; else all ranks that were read are taken for its members."""
+    """The trace says which ranks; else those that use its name, and where there is no name all that were read."""
 
 
 @dataclass
@@ -74,6 +79,73 @@ class Matches:
         )
 
 
+@dataclass(frozen=True)
+class Meetings:
+    """Every rank's part in every matched operation, as columns in the order of the operations; times in ns on each rank's own clock."""
+
+    operation: Ints
+    """Ascending; every number from 0 on stands here."""
+    rank: Ints
+    row: Ints
+    """In the rank's table of operations."""
+    op: NDArray[np.object_]
+    """What this rank says that it is."""
+    step: Ints
+    issued_ns: Ints
+    """UNKNOWN where not recorded, likewise the next two."""
+    start_ns: Ints
+    dur_ns: Ints
+    peer: Ints
+    first: Ints
+    """By operation: where its parts begin."""
+    size: Ints
+    """By operation: how many ranks its group has."""
+    stated: NDArray[np.bool_]
+    """By operation: whether the trace says which ranks those are."""
+
+    @property
+    def end_ns(self) -> Ints:
+        """Of no meaning where `dur_ns` is UNKNOWN."""
+        return self.start_ns + self.dur_ns
+
+    @property
+    def count(self) -> Ints:
+        """By operation: how many ranks were seen to take part."""
+        return np.diff(np.append(self.first, len(self.operation)))
+
+    def of_all(self, holds: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """By operation: whether it holds for every part."""
+        found: NDArray[np.bool_] = (
+            np.logical_and.reduceat(holds, self.first) if len(self.first) else np.zeros(0, dtype=np.bool_)
+        )
+        return found
+
+    def is_one_of(self, ops: Sequence[str]) -> NDArray[np.bool_]:
+        """By operation: whether those ranks that know what it is call it one of these."""
+        said = np.isin(self.op, (*ops, "unknown"))
+        return self.of_all(said) & ~self.of_all(self.op == "unknown")
+
+
+def meetings_of(matches: Matches, tables: Mapping[int, Table]) -> Meetings:
+    """The parts of all matched operations, side by side."""
+    rank, row = np.array(matches.rank, dtype=np.int64), np.array(matches.row, dtype=np.int64)
+    columns = {
+        name: np.full(len(rank), UNKNOWN, dtype=np.int64)
+        for name in ("step", "issued_ns", "start_ns", "dur_ns", "peer")
+    }
+    op = np.full(len(rank), "unknown", dtype=object)
+    for number, table in tables.items():
+        here = np.flatnonzero(rank == number)
+        for name, column in columns.items():
+            column[here] = np.asarray(table[name])[row[here]]
+        op[here] = np.array(table["op"], dtype=object)[row[here]]
+    operation = np.array(matches.collective, dtype=np.int64)
+    first = np.searchsorted(operation, np.arange(len(matches.groups)))
+    size = np.array([len(group.ranks) for group in matches.groups], dtype=np.int64)
+    stated = np.array([group.is_stated for group in matches.groups], dtype=np.bool_)
+    return Meetings(operation, rank, row, op, **columns, first=first, size=size, stated=stated)
+
+
 def match(tables: Mapping[int, Table], groups: Mapping[int, Sequence[ProcessGroup]]) -> Matches:
     """Match the operations of all ranks: `tables` are their facts about collectives, rows in order of issue; `groups` what each says of groups."""
     found = Matches()
@@ -91,7 +163,9 @@ def match(tables: Mapping[int, Table], groups: Mapping[int, Sequence[ProcessGrou
             if group is None or len(group.ranks) > 1:
                 parts.setdefault(group or _everybody(name, tables), {}).setdefault(rank, []).append(row)
     for group, rows in parts.items():
-        _match_group(found, group, rows, tables)
+        # Of a group that nobody describes those ranks are members that use its name.
+        used = Group(group.name, tuple(sorted(rows)), False) if group.name and not group.is_stated else group
+        _match_group(found, used, rows, tables)
     for (name, source, target), sides in transfers.items():
         _match_transfers(found, Group(name, (source, target), source >= 0 and target >= 0), sides, tables)
     return found

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -16,14 +17,17 @@ from scaleprof import __version__
 from scaleprof.align import RankFacts, RunView, align
 from scaleprof.analyses import ANALYSES, COMPARISONS, OPTIONS, Analysis, Comparison, Fact
 from scaleprof.analyses.base import listed, many, percent
+from scaleprof.analyses.links import LinkOptions
 from scaleprof.analyses.steps import RUNQ_LIMIT, runq_share, steady_steps
 from scaleprof.cache import keep, recall
 from scaleprof.engine import cores, map_processes, map_serial
 from scaleprof.errors import InputError, OptionError, ScaleprofError
 from scaleprof.readers import find_runs, read_rank
 from scaleprof.readers.archive import shown_name
+from scaleprof.readers.nccl_tests import read_link_reference
 from scaleprof.results import Chip, Report, Result, RunReport, Table
 from scaleprof.run import RankFiles, RankInfo, Run, RunInfo
+from scaleprof.settings import check_patterns
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +47,10 @@ class Options:
     """(name, glob): these files are one run, whatever they say of themselves."""
     settings: tuple[tuple[str, str], ...] = ()
     """("scaling.target", "0.9"): thresholds of analyses."""
+    communication: tuple[str, ...] = ()
+    """Regular expressions: what is called so communicates, whatever the rules say."""
+    link_reference: Path | None = None
+    """A log of nccl-tests to hold the links against."""
     command: str = ""
     """How to make the report again, for its last page."""
     use_cache: bool = True
@@ -53,6 +61,7 @@ class Options:
             raise OptionError(f"engine must be processes or serial, not {self.engine!r}")
         if self.workers is not None and self.workers < 1:
             raise OptionError(f"workers must be at least 1, not {self.workers}")
+        check_patterns(self.communication, "--communication")
 
 
 def analyze(paths: Sequence[Path | str], *, options: Options | None = None, progress: Progress | None = None) -> Report:
@@ -62,6 +71,12 @@ def analyze(paths: Sequence[Path | str], *, options: Options | None = None, prog
     """
     options = options or Options()
     thresholds = _thresholds(options.settings)
+    if options.link_reference:
+        known = read_link_reference(options.link_reference)
+        links = dataclasses.replace(
+            thresholds[LinkOptions], reference=known, reference_name=options.link_reference.name
+        )
+        thresholds[LinkOptions] = links
     progress = progress or _silent
     progress("looking for traces", 0, 1)
     runs = find_runs([Path(path) for path in paths], options.run_globs)
@@ -85,13 +100,21 @@ def analyze(paths: Sequence[Path | str], *, options: Options | None = None, prog
         runs=reports,
         comparison=comparison,
         chips=tuple(_chips([view for _, view, _ in views])),
-        caveats=(*caveats, *unread),
+        caveats=(*caveats, *unread, *_of_patterns(options.communication)),
         grouping=_grouping(runs),
         made_with={
             "version": __version__,
             "command": options.command,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            **({"communication": "  ".join(options.communication)} if options.communication else {}),
         },
+    )
+
+
+def _of_patterns(patterns: Sequence[str]) -> list[str]:
+    said = ", ".join(f"`{pattern}`" for pattern in patterns)
+    return (
+        [f"what is called {said} was taken as communication, as --communication or pyproject.toml asks"] if said else []
     )
 
 
@@ -109,7 +132,7 @@ def _facts_of_all(
     lost: list[list[str]] = [[] for _ in runs]
     unread = []
     for number, of_rank in tasks:
-        known = recall(of_rank) if options.use_cache else None
+        known = recall(of_rank, options.communication) if options.use_cache else None
         if known is None:
             unread.append((number, of_rank))
         else:
@@ -121,7 +144,7 @@ def _facts_of_all(
         if isinstance(answer, RankFacts):
             facts[number][of_rank.rank] = answer
             if options.use_cache:
-                keep(of_rank, answer)
+                keep(of_rank, answer, options.communication)
         else:
             lost[number].append(f"run {runs[number].info.name}, rank {of_rank.rank} is missing: {answer}")
         progress("reading ranks", done, len(tasks))
@@ -130,18 +153,19 @@ def _facts_of_all(
 
 def _mapped(files: Sequence[RankFiles], options: Options) -> Iterable[tuple[int, RankFacts | str]]:
     workers = min(options.workers or cores(), len(files))
+    measure = partial(facts_of_rank, communication=options.communication)
     small = options.workers is None and sum(one.size_bytes for one in files) < SMALL_BYTES
     if options.engine == "serial" or workers < 2 or small:
-        return map_serial(facts_of_rank, files)
-    return map_processes(facts_of_rank, files, workers=workers)
+        return map_serial(measure, files)
+    return map_processes(measure, files, workers=workers)
 
 
-def facts_of_rank(files: RankFiles) -> RankFacts | str:
+def facts_of_rank(files: RankFiles, communication: Sequence[str] = ()) -> RankFacts | str:
     """Read one rank and measure every fact that an analysis needs; the reason in words where it cannot be read.
 
-    Runs in a worker. A fact that fails leaves a caveat; the others stay.
+    Runs in a worker. A fact that fails leaves a caveat; the others stay. `communication`: the user's patterns of names that communicate.
     """
-    trace, failure = _fenced(lambda: read_rank(files))
+    trace, failure = _fenced(lambda: read_rank(files, communication))
     if trace is None:
         return failure
     tables: dict[str, Table] = {}
@@ -206,7 +230,8 @@ def _concluded(question: Analysis | Comparison, seen: Any, thresholds: Mapping[t
 def _thresholds(settings: Sequence[tuple[str, str]]) -> dict[type, Any]:
     """One instance of every options dataclass, with the settings in it."""
     values: dict[str, dict[str, float]] = {name: {} for name in OPTIONS}
-    known = [f"{name}.{field.name}" for name, kind in OPTIONS.items() for field in dataclasses.fields(kind)]
+    fields = ((name, field) for name, kind in OPTIONS.items() for field in dataclasses.fields(kind))
+    known = [f"{name}.{field.name}" for name, field in fields if field.type is float]
     for key, text in settings:
         if key not in known:
             raise OptionError(f"there is no setting {key!r}; there are: {', '.join(known)}")

@@ -82,7 +82,7 @@ class Axis:
     label: str
     unit: str = ""
     """`share` is shown in percent."""
-    scale: Literal["linear", "log2", "category"] = "linear"
+    scale: Literal["linear", "log2", "log10", "category"] = "linear"
     from_zero: bool = False
 
 
@@ -100,8 +100,8 @@ class Layer:
     """Heatmaps: one row per y, one column per x."""
     color: str = ""
     """A key of the palette: a leaf (`compute`, `exposed_comm`, ...) or `series-1` ...; empty lets the renderer choose."""
-    style: Literal["", "reference"] = ""
-    """`reference`: a thin dashed line to compare with."""
+    style: Literal["", "reference", "marks"] = ""
+    """`reference`: a thin dashed line to compare with; `marks`: points without a line, in a chart of kind `loglog`."""
     text: list[str] | None = None
     """Labels beside the points or bars."""
 
@@ -111,7 +111,7 @@ class Chart:
     """A picture as data; its title is the takeaway in words, computed from the data."""
 
     id: str
-    kind: Literal["lines", "stacked_bars", "bars", "waterfall", "heatmap"]
+    kind: Literal["lines", "stacked_bars", "bars", "waterfall", "heatmap", "loglog"]
     title: str
     subtitle: str
     x: Axis

@@ -1,97 +1,240 @@
-"""Waiting told from transfer: in collectives without any clock, in transfers between two ranks by their clocks (`method` 2.4, 1.3).
+"""Waiting told from transfer: in collectives without any clock, in rooted ones and between two ranks by their clocks (`method` 2.4, 1.3).
 
 A collective that synchronises cannot end on one rank before the last one has come, so the rank with the shortest duration came last and waited for
 nobody: its duration is the transfer, what the others took longer is waiting. Where a rank was not read, the shortest duration may be none of the last
-rank's; such operations are left out and counted. A send or a receive waits until the other side is issued as well.
+rank's; such operations are left out and counted. A send or a receive waits until the other side has come as well; who depends on a root waits for it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scaleprof.clock import RankClock
 from scaleprof.intervals import Ints, Spans, covered, subtract, union
-from scaleprof.matching import TRANSFERS, Matches
+from scaleprof.matching import SYNCHRONISING, TRANSFERS, Meetings
 from scaleprof.results import Table
 from scaleprof.trace import UNKNOWN
 
-SYNCHRONISING = ("all_reduce", "reduce_scatter", "all_gather", "all_to_all", "barrier")
-"""Every rank's completion depends on the arrival of all others (`method` 2.2)."""
+FROM_ROOT, TO_ROOT = ("broadcast", "scatter"), ("reduce", "gather")
 PARTS = ("exposed_transfer", "bubble", "exposed_wait", "exposed_untold")
 """What exposed communication consists of: data on the wire, waiting for a neighbour in a pipeline, for the last rank, and what cannot be told."""
+DISAGREES_NS = 20_000
+"""Two ways to tell waiting may differ by so much, and by what the clocks are uncertain by."""
+TOO_MANY = 0.1
+"""Of all operations, that cannot be if the clocks are right."""
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """The split of every collective, by rank for each row of its table of operations; UNKNOWN where there is none."""
+    """The split of every operation, by rank for each row of its table of operations; UNKNOWN where there is none."""
 
     transfer_ns: Mapping[int, Ints]
     wait_ns: Mapping[int, Ints]
     ranks: Mapping[int, Ints]
     """How many ranks took part."""
-    last: tuple[tuple[int, int], ...]
-    """Of each split operation its step and the rank that came last."""
+    clock_ns: Mapping[int, Ints]
+    """By how much the split may be wrong because clocks are (95 %); 0 where it needs no clock."""
+    collectives: Table
+    """One row for each collective that needed no clock, in order of time: step, last (the rank that came last; UNKNOWN where several did at once),
+    start_ns, wait_ns and transfer_ns (sums over its ranks)."""
     incomplete: tuple[int, ...]
     """Steps of synchronising operations of which a rank was not read or not matched."""
+    impossible: tuple[int, ...]
+    """Steps of those that ended on one rank before they had begun on another: they are not one operation, and are not split."""
     partner_ns: Mapping[int, Ints]
     """Of each matched send and receive, when the other side was issued, on this rank's clock; UNKNOWN where the clocks cannot be compared."""
+    disagreeing: float | None = None
+    """Share of the collectives in which waiting by the clocks differs from waiting by durations; None where no clocks say anything."""
 
 
-def exchange_of(tables: Mapping[int, Table], matches: Matches, clocks: Mapping[int, RankClock]) -> Exchange:
-    """Split every operation that all ranks of its group were seen to take part in."""
-    transfer, wait, ranks, partner = (
-        {rank: np.full(len(table), UNKNOWN, dtype=np.int64) for rank, table in tables.items()} for _ in range(4)
+@dataclass(frozen=True)
+class _OnOneClock:
+    """The parts of all operations with their times on the reference's clock."""
+
+    meetings: Meetings
+    ahead_ns: Ints
+    """By how much the clock of each part's rank is ahead at its start."""
+    known: NDArray[np.bool_]
+    error_ns: Ints
+    """Of what lies between this part's time and that of others of its operation, 95 %; 0 where they share a clock."""
+
+    @property
+    def start_ns(self) -> Ints:
+        return self.meetings.start_ns - self.ahead_ns
+
+
+def exchange_of(
+    tables: Mapping[int, Table], meetings: Meetings, clocks: Mapping[int, RankClock], *, only_stated: bool = False
+) -> Exchange:
+    """Split every operation that all ranks of its group were seen to take part in; `only_stated`, if the trace says which ranks those are."""
+    aligned = _aligned(meetings, clocks)
+    count = len(meetings.operation)
+    transfer, wait, ranks = (np.full(count, UNKNOWN, dtype=np.int64) for _ in range(3))
+    clock = np.zeros(count, dtype=np.int64)
+    timed, any_time = meetings.dur_ns != UNKNOWN, meetings.dur_ns == UNKNOWN
+    whole = meetings.of_all(timed) & (meetings.count == meetings.size)
+    synchronises = meetings.is_one_of(SYNCHRONISING)
+    incomplete = (
+        synchronises & ~whole & ~meetings.of_all(any_time)
+    )  # those without any time lie outside of every profiler's window
+    impossible = synchronises & whole & (~meetings.stated if only_stated else _is_impossible(aligned))
+    splits = synchronises & whole & ~impossible
+    split = splits[meetings.operation]
+    shortest = _least(meetings, meetings.dur_ns)
+    transfer[split] = shortest[meetings.operation][split]
+    wait[split] = meetings.dur_ns[split] - transfer[split]
+    ranks[split] = meetings.size[meetings.operation][split]
+    waited = _waited_by_clocks(aligned)
+    by_clocks = (waited != UNKNOWN) & ~split & whole[meetings.operation]
+    transfer[by_clocks], wait[by_clocks] = meetings.dur_ns[by_clocks] - waited[by_clocks], waited[by_clocks]
+    ranks[by_clocks] = meetings.size[meetings.operation][by_clocks]
+    clock[~split] = aligned.error_ns[~split]
+    steps = np.maximum.reduceat(meetings.step, meetings.first) if len(meetings.first) else meetings.first
+    return Exchange(
+        transfer_ns=_by_rank(tables, meetings, transfer),
+        wait_ns=_by_rank(tables, meetings, wait),
+        ranks=_by_rank(tables, meetings, ranks),
+        clock_ns=_by_rank(tables, meetings, clock),
+        collectives=_summed(aligned, splits, steps, wait, transfer),
+        incomplete=tuple(steps[incomplete].tolist()),
+        impossible=tuple(steps[impossible].tolist()),
+        partner_ns=_by_rank(tables, meetings, _partners(aligned)),
+        disagreeing=_disagreeing(aligned, split, wait),
     )
-    last: list[tuple[int, int]] = []
-    incomplete: list[int] = []
-    # A loop over operations, not events.
-    for rows, size in _operations(matches):
-        ops = {tables[rank]["op"][row] for rank, row in rows.items()} - {"unknown"}
-        step = max(int(tables[rank]["step"][row]) for rank, row in rows.items())
-        if ops and ops <= set(TRANSFERS):
-            _issue_times(partner, rows, tables, clocks)
-        if not ops <= set(SYNCHRONISING):
-            continue
-        lasted = {rank: int(tables[rank]["dur_ns"][row]) for rank, row in rows.items()}
-        if set(lasted.values()) == {UNKNOWN}:
-            continue  # outside of every profiler's window
-        if len(rows) < size or UNKNOWN in lasted.values():
-            incomplete.append(step)
-            continue
-        shortest = min(lasted.values())
-        last.append((step, min(lasted, key=lambda rank: lasted[rank])))
-        for rank, row in rows.items():
-            transfer[rank][row], wait[rank][row], ranks[rank][row] = shortest, lasted[rank] - shortest, size
-    return Exchange(transfer, wait, ranks, tuple(last), tuple(incomplete), partner)
 
 
-def _operations(matches: Matches) -> Iterator[tuple[dict[int, int], int]]:
-    """Of each matched operation the row on every rank that took part, and the size of its group."""
-    found: dict[int, dict[int, int]] = {}
-    for number, rank, row in zip(matches.collective, matches.rank, matches.row, strict=True):
-        found.setdefault(number, {})[rank] = row
-    for number, rows in found.items():
-        yield rows, len(matches.groups[number].ranks)
+def _aligned(meetings: Meetings, clocks: Mapping[int, RankClock]) -> _OnOneClock:
+    count = len(meetings.operation)
+    ahead, error = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
+    known, which = np.zeros(count, dtype=np.bool_), np.zeros(count, dtype=np.int64)
+    numbers = {clock: number for number, clock in enumerate(dict.fromkeys(clocks.values()))}
+    for rank, clock in clocks.items():
+        here = np.flatnonzero(meetings.rank == rank)
+        when = np.where(meetings.start_ns[here] != UNKNOWN, meetings.start_ns[here], meetings.issued_ns[here])
+        if clock.offset_ns is not None:
+            known[here] = when != UNKNOWN
+            ahead[here] = clock.offset_ns + np.rint((when - clock.at_ns) * ((clock.drift_ppm or 0.0) / 1e6))
+            error[here] = clock.half_width_ns if clock.half_width_ns is not None else clock.bound_ns or 0
+            which[here] = numbers[clock]
+    apart = _least(meetings, which) != _most(meetings, which)
+    error = (
+        np.where(apart[meetings.operation], error + _most(meetings, error)[meetings.operation], 0) if count else error
+    )
+    return _OnOneClock(meetings, ahead, known, error)
 
 
-def _issue_times(
-    partner: Mapping[int, Ints], rows: Mapping[int, int], tables: Mapping[int, Table], clocks: Mapping[int, RankClock]
-) -> None:
-    both = list(rows.items())
-    for (rank, row), (other, place) in zip(both, reversed(both), strict=True):
-        issued = int(tables[other]["issued_ns"][place])
-        mine, theirs = (clocks[one].offset_at(issued) for one in (rank, other))
-        if issued != UNKNOWN and mine is not None and theirs is not None:
-            partner[rank][row] = issued - theirs + mine
+def _least(meetings: Meetings, values: Ints) -> Ints:
+    return np.minimum.reduceat(values, meetings.first) if len(meetings.first) else values[:0]
+
+
+def _most(meetings: Meetings, values: Ints) -> Ints:
+    return np.maximum.reduceat(values, meetings.first) if len(meetings.first) else values[:0]
+
+
+def _summed(aligned: _OnOneClock, split: NDArray[np.bool_], steps: Ints, wait: Ints, transfer: Ints) -> Table:
+    """What `Exchange.collectives` holds."""
+    meetings = aligned.meetings
+    first = meetings.first
+    names = ("step", "last", "start_ns", "wait_ns", "transfer_ns")
+    if not split.any():
+        return Table({name: np.zeros(0, dtype=np.int64) for name in names})
+    order = np.lexsort((meetings.dur_ns, meetings.operation))
+    dur, rank = meetings.dur_ns[order], meetings.rank[order]
+    second = dur[np.minimum(first + 1, len(dur) - 1)]
+    last = np.where(second > dur[first], rank[first], UNKNOWN)
+    columns = (steps, last, aligned.start_ns[first], np.add.reduceat(wait, first), np.add.reduceat(transfer, first))
+    by_time = np.flatnonzero(split)[np.argsort(aligned.start_ns[first][split], kind="stable")]
+    return Table({name: column[by_time] for name, column in zip(names, columns, strict=True)})
+
+
+def _is_impossible(aligned: _OnOneClock) -> NDArray[np.bool_]:
+    """By operation: whether it was over on one rank before another had come, beyond what the clocks leave open.
+
+    Where that is so of many, it is the clocks that are wrong, and the split needs none.
+    """
+    meetings = aligned.meetings
+    known = meetings.of_all(aligned.known & (meetings.dur_ns != UNKNOWN))
+    came = _most(meetings, aligned.start_ns)
+    left = _least(meetings, aligned.start_ns + meetings.dur_ns)
+    found: NDArray[np.bool_] = known & (came > left + _most(meetings, aligned.error_ns) + DISAGREES_NS)
+    few = bool(found.sum() <= TOO_MANY * known.sum())
+    return found if few else np.zeros_like(found)
+
+
+def _waited_by_clocks(aligned: _OnOneClock) -> Ints:
+    """How long each part waited for those that it depends on, by the clocks; UNKNOWN where they or who depends on whom are not known.
+
+    A sender whose data were taken into a buffer leaves before the receiver comes: it waited for nobody.
+    """
+    meetings = aligned.meetings
+    operation, dur = meetings.operation, meetings.dur_ns
+    usable = meetings.of_all(aligned.known & (dur != UNKNOWN))
+    start = aligned.start_ns
+    latest = _most(meetings, start)[operation] if len(operation) else start
+    waited = np.full(len(operation), UNKNOWN, dtype=np.int64)
+    between = np.clip(latest - start, 0, np.maximum(dur, 0))
+    pair = (usable & meetings.is_one_of(TRANSFERS))[operation]
+    left_early = (meetings.op == "send") & (start + dur <= latest) & (start < latest)
+    waited[pair] = np.where(left_early, 0, between)[pair]
+    is_root = meetings.rank == meetings.peer
+    rooted = usable & (np.add.reduceat(is_root, meetings.first) == 1) if len(meetings.first) else usable
+    root_start = np.full(len(meetings.first), UNKNOWN, dtype=np.int64)
+    root_start[operation[is_root]] = start[is_root]
+    to_leaves = (rooted & meetings.is_one_of(FROM_ROOT))[operation]
+    for_root = np.clip(root_start[operation] - start, 0, np.maximum(dur, 0)) if len(operation) else waited
+    waited[to_leaves] = np.where(is_root, 0, for_root)[to_leaves]
+    to_root = (rooted & meetings.is_one_of(TO_ROOT))[operation]
+    waited[to_root] = np.where(is_root, between, 0)[to_root]
+    return waited
+
+
+def _partners(aligned: _OnOneClock) -> Ints:
+    """When the other side of each transfer was issued, on this side's clock; UNKNOWN where that is not known."""
+    meetings = aligned.meetings
+    pairs = meetings.is_one_of(TRANSFERS) & (meetings.count == 2) & meetings.of_all(aligned.known)
+    pairs &= meetings.of_all(meetings.issued_ns != UNKNOWN)
+    partner = np.full(len(meetings.operation), UNKNOWN, dtype=np.int64)
+    one = meetings.first[pairs]
+    issued = meetings.issued_ns - aligned.ahead_ns
+    partner[one] = issued[one + 1] + aligned.ahead_ns[one]
+    partner[one + 1] = issued[one] + aligned.ahead_ns[one + 1]
+    return partner
+
+
+def _disagreeing(aligned: _OnOneClock, split: NDArray[np.bool_], wait: Ints) -> float | None:
+    """The cross-check of `method` 2.4: the same waiting from the starts on one clock."""
+    meetings = aligned.meetings
+    of_operation = meetings.of_all(split & aligned.known)
+    judged = of_operation[meetings.operation] if len(meetings.operation) else split
+    if not judged.any():
+        return None
+    latest = _most(meetings, aligned.start_ns)[meetings.operation]
+    by_clocks = np.clip(latest - aligned.start_ns, 0, np.maximum(meetings.dur_ns, 0))
+    uncertain = aligned.error_ns + DISAGREES_NS + meetings.dur_ns // 50
+    differs = np.abs(by_clocks - wait) > uncertain
+    wrong = ~meetings.of_all(~differs)[of_operation]
+    return float(wrong.mean())
+
+
+def _by_rank(tables: Mapping[int, Table], meetings: Meetings, values: Ints) -> dict[int, Ints]:
+    found = {}
+    for rank, table in tables.items():
+        here = np.flatnonzero(meetings.rank == rank)
+        column = np.full(len(table), UNKNOWN, dtype=np.int64)
+        column[meetings.row[here]] = values[here]
+        found[rank] = column
+    return found
 
 
 def exposed_parts(
     rank: int, account: Table, segments: Table | None, waits: Table | None, collectives: Table, exchange: Exchange
 ) -> dict[str, Ints]:
-    """For each accounted step of a rank the parts of its exposed communication, in ns; they sum to it exactly."""
+    """For each accounted step of a rank the parts of its exposed communication, in ns, which sum to it exactly; and how far off the clocks may have
+    set the bubble (`bubble_error`)."""
     total = np.asarray(account["exposed_comm_ns"])
-    told = {part: np.zeros(len(total), dtype=np.int64) for part in PARTS}
+    told = {part: np.zeros(len(total), dtype=np.int64) for part in (*PARTS, "bubble_error")}
     if segments is not None and len(segments):
         _, first = np.unique(np.asarray(segments["segment"]), return_index=True)
         steps = np.asarray(segments["step"])[first]
@@ -111,7 +254,20 @@ def exposed_parts(
                 lengths > total, (told[part] * (total / np.maximum(lengths, 1))).astype(np.int64), told[part]
             )
     told["exposed_untold"] = total - told["exposed_transfer"] - told["bubble"] - told["exposed_wait"]
+    told["bubble_error"] = _bubble_error(rank, np.asarray(account["step"]), collectives, exchange)
     return told
+
+
+def _bubble_error(rank: int, steps: Ints, collectives: Table, exchange: Exchange) -> Ints:
+    """The errors of the clocks are the same in every transfer, so those of a step's waits for a neighbour add up."""
+    between_two = np.isin(np.array(collectives["op"], dtype=object), TRANSFERS)
+    waited = between_two & ((exchange.wait_ns[rank] > 0) | (exchange.partner_ns[rank] != UNKNOWN))
+    error = np.zeros(len(steps), dtype=np.int64)
+    place = np.searchsorted(steps, np.asarray(collectives["step"])[waited])
+    inside = place < len(steps)
+    inside[inside] = steps[place[inside]] == np.asarray(collectives["step"])[waited][inside]
+    np.add.at(error, place[inside], exchange.clock_ns[rank][waited][inside])
+    return error
 
 
 def _sets(rank: int, waits: Table | None, collectives: Table, exchange: Exchange) -> tuple[Spans, Spans, Spans]:
@@ -119,9 +275,12 @@ def _sets(rank: int, waits: Table | None, collectives: Table, exchange: Exchange
     start, dur = np.asarray(collectives["start_ns"]), np.asarray(collectives["dur_ns"])
     split = np.flatnonzero(exchange.transfer_ns[rank] != UNKNOWN)
     end, sent = start[split] + dur[split], exchange.transfer_ns[rank][split]
-    transfer, waiting = union(Spans(end - sent, end)), union(Spans(start[split], end - sent))
+    between_two = np.isin(np.array(collectives["op"], dtype=object)[split], TRANSFERS)
+    before = Spans(start[split], end - sent)
+    transfer, bubble = union(Spans(end - sent, end)), union(Spans(*(edge[between_two] for edge in before)))
+    waiting = union(Spans(*(edge[~between_two] for edge in before)))
     if waits is None or not len(waits):
-        return transfer, union(), waiting
+        return transfer, bubble, waiting
     row = np.asarray(waits["collective"])
     partner = np.where(
         row >= 0, exchange.partner_ns[rank][np.maximum(row, 0)] if len(exchange.partner_ns[rank]) else UNKNOWN, UNKNOWN
@@ -130,4 +289,4 @@ def _sets(rank: int, waits: Table | None, collectives: Table, exchange: Exchange
     begun = np.asarray(waits["start_ns"])[pairs]
     over = begun + np.asarray(waits["dur_ns"])[pairs]
     met = np.clip(partner[pairs], begun, over)
-    return union(transfer, Spans(met, over)), union(Spans(begun, met)), waiting
+    return union(transfer, Spans(met, over)), union(bubble, Spans(begun, met)), waiting

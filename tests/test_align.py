@@ -44,4 +44,4 @@ def test_leaves_that_do_not_add_up_are_refused() -> None:
 def test_ranks_of_one_host_share_a_clock_and_unknown_hosts_do_not() -> None:
     infos = {0: RankInfo(0, 3, host="a"), 1: RankInfo(1, 3, host="a"), 2: RankInfo(2, 3)}
     view = align(RunInfo("r", 3), {rank: RankFacts(info, {}) for rank, info in infos.items()})
-    assert [clock.offset_ns for clock in view.clocks.values()] == [0, 0, None]
+    assert [clock.offset_ns for clock in view.clocks.of_rank.values()] == [0, 0, None]

@@ -130,15 +130,29 @@ def test_only_the_entries_used_last_are_kept(folder: Path, rank: RankFiles, monk
     assert [recall(one) is not None for one in ranks] == [True, False, False, True, True]
 
 
+def read_again(files: RankFiles, communication: tuple[str, ...]) -> str:
+    return f"rank {files.rank} was read again"
+
+
+def test_facts_with_other_patterns_of_communication_are_other_facts(folder: Path, rank: RankFiles) -> None:
+    facts = facts_of_rank(rank, ("my_exchange",))
+    assert not isinstance(facts, str)
+    keep(rank, facts, ("my_exchange",))
+    assert recall(rank, ("my_exchange",)) is not None
+    assert recall(rank) is None and recall(rank, ("my_exchange", "x")) is None
+
+
 def test_a_second_analysis_reads_no_trace_and_says_the_same(
     folder: Path, rank: RankFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert rank.folder is not None
     run = rank.folder.parent
     analyze([run]).save(tmp_path / "first.json")
-    monkeypatch.setattr("scaleprof.pipeline.facts_of_rank", lambda files: f"rank {files.rank} was read again")
+    monkeypatch.setattr("scaleprof.pipeline.facts_of_rank", read_again)
     analyze([run]).save(tmp_path / "second.json")
     first, second = (json.loads((tmp_path / name).read_text()) for name in ("first.json", "second.json"))
     assert first["runs"] == second["runs"]
     with pytest.raises(InputError, match="was read again"):
         analyze([run], options=Options(use_cache=False))
+    with pytest.raises(InputError, match="was read again"):
+        analyze([run], options=Options(communication=("my_exchange",)))

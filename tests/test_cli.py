@@ -166,3 +166,28 @@ def test_a_request_to_terminate_ends_the_jobs_of_a_sweep(in_folder: Path) -> Non
         job.stderr.read()
     assert job.returncode == 143
     assert not Path(f"/proc/{worker}").exists()
+
+
+def test_patterns_of_communication_come_from_the_project_and_the_command_line(recording: str, in_folder: Path) -> None:
+    (in_folder / "pyproject.toml").write_text('[tool.scaleprof]\ncommunication = ["my_ring"]\n')
+    done = run("analyze", recording, "--json", "r.json", "--communication", "_a2a$", "-q")
+    assert done.returncode == 0, done.stderr
+    made = Report.load(Path("r.json")).made_with
+    assert made["communication"] == "my_ring  _a2a$"
+    assert made["command"].endswith("--communication '_a2a$' -q --communication my_ring"), "it works elsewhere, too"
+
+
+@pytest.mark.parametrize(
+    ("words", "settings", "said"),
+    [
+        (("--communication", "("), "", "--communication: '(' is no regular expression"),
+        (("--communication", ".*"), "", "--communication: '.*' fits every name"),
+        ((), "[tool.scaleprof]\nx = 1\n", "[tool.scaleprof] knows no 'x'; it knows: communication"),
+    ],
+)
+def test_a_wrong_pattern_or_setting_is_a_wrong_option(
+    recording: str, in_folder: Path, capsys: pytest.CaptureFixture[str], words: Sequence[str], settings: str, said: str
+) -> None:
+    (in_folder / "pyproject.toml").write_text(settings)
+    assert main(["analyze", recording, *words]) == 2
+    assert said in capsys.readouterr().err

@@ -187,3 +187,12 @@ def test_lost_events_never_make_a_wrong_pair(seed: int) -> None:
         assert wrong(found, truth) == 0
         assert found.matched_share is not None
         assert found.matched_share > (0.97 if are_numbered else 0.8)
+
+
+def test_ranks_that_use_the_name_of_a_group_that_nobody_describes_are_its_members() -> None:
+    """So it is where a trace names communicators only."""
+    pair = [table(("all_reduce", 8), group="communicator 77") for _ in range(2)]
+    other = [table(("all_reduce", 8), group="communicator 78") for _ in range(2)]
+    found = matched(*pair, *other, groups=())
+    assert members(found) == [{0: 0, 1: 0}, {2: 0, 3: 0}]
+    assert [group.ranks for group in found.groups] == [(0, 1), (2, 3)]

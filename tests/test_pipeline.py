@@ -43,7 +43,7 @@ def test_a_study_from_disk_gives_the_numbers_on_paper(tmp_path: Path) -> None:
     assert values == pytest.approx(
         {"compute": 80 / 125, "exposed_comm": 40 / 125, "exposed_memory": 0, "idle": 5 / 125}
     )
-    assert "exposed communication takes 32.0 % of the step" in report.verdict
+    assert "exposed transfer takes 32.0 % of the step" in report.verdict
     assert not report.caveats
 
 

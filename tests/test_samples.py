@@ -2,10 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from scaleprof import Report, analyze
+from scaleprof.analyses.account import account, activities_of
+from scaleprof.intervals import Spans, covered, intersect
+from scaleprof.readers import find_runs, read_rank
 from scaleprof.results import RunReport
+from scaleprof.trace import UNKNOWN
 
 SAMPLES = Path(__file__).parent.parent / "sample_traces"
 RANKS = (1, 2, 4)
@@ -78,3 +83,26 @@ def test_efficiency_is_what_the_step_times_say(report: Report, mode: str) -> Non
 def test_the_reports_say_that_compute_was_emulated(report: Report) -> None:
     assert all(run.info.emulated and run.info.emulated.link == "200mbit between namespaces" for run in report.runs)
     assert "compute emulated, communication real" in report.to_markdown().lower()
+
+
+EMULATED = sorted(path.name for path in SAMPLES.glob("emulated-*") if "-n1-" not in path.name)
+
+
+@pytest.mark.parametrize("name", EMULATED)
+def test_exposed_communication_is_the_blocked_time_and_overlap_closes(name: str) -> None:
+    """What the steps' own lines say of the time the training thread was blocked, against the account from spans and waits."""
+    [run] = find_runs([SAMPLES / name])
+    exposed = blocked = 0
+    for files in run.ranks.values():
+        trace = read_rank(files)
+        table = account(trace)
+        rows = np.searchsorted(trace.steps.index, table["step"])
+        exposed += int(np.asarray(table["exposed_comm_ns"]).sum())
+        blocked += int(trace.steps.blocked_ns[rows].sum())
+        known = np.asarray(table["comm_ns"]) != UNKNOWN
+        [activity] = activities_of(trace)
+        windows = Spans(trace.steps.start_ns[rows], trace.steps.end_ns[rows])
+        seen = covered(intersect(activity.comm, activity.exposable), windows)
+        closed = np.asarray(table["overlapped_ns"]) + seen == np.asarray(table["comm_ns"])
+        assert closed[known].all(), f"rank {trace.rank}: hidden and exposed communication are not all of it"
+    assert exposed == pytest.approx(blocked, rel=0.02, abs=1_000_000)

@@ -5,41 +5,19 @@ from typing import Any
 import numpy as np
 
 from scaleprof.clock import RankClock
-from scaleprof.matching import match
+from scaleprof.matching import match, meetings_of
+from scaleprof.offsets import clocks_of_run
 from scaleprof.results import Table
-from scaleprof.run import ProcessGroup
+from scaleprof.run import ProcessGroup, RankInfo
 from scaleprof.waiting import Exchange, exchange_of, exposed_parts
+from tests.tables import numbers, operations
 
 WORLD = (ProcessGroup("0", (0, 1)),)
 SAME = {rank: RankClock("node", 0, 0) for rank in range(2)}
 
 
-def columns(*rows: dict[str, Any]) -> Table:
-    names = {
-        "op": "all_reduce",
-        "bytes": 8,
-        "dtype": "float",
-        "group": "0",
-        "seq": 1,
-        "step": 0,
-        "peer": -1,
-        "issued_ns": 0,
-        "start_ns": 0,
-        "dur_ns": 0,
-    }
-    table: dict[str, Any] = {}
-    for name, absent in names.items():
-        values = [row.get(name, absent) for row in rows]
-        table[name] = values if isinstance(absent, str) else np.array(values, dtype=np.int64)
-    return Table(table)
-
-
-def numbers(**values: list[int]) -> Table:
-    return Table({name: np.array(column, dtype=np.int64) for name, column in values.items()})
-
-
 def exchange(tables: dict[int, Table], clocks: dict[int, RankClock] = SAME) -> Exchange:
-    return exchange_of(tables, match(tables, dict.fromkeys(tables, WORLD)), clocks)
+    return exchange_of(tables, meetings_of(match(tables, dict.fromkeys(tables, WORLD)), tables), clocks)
 
 
 def told(
@@ -50,7 +28,7 @@ def told(
     return [int(parts[name][0]) for name in ("exposed_transfer", "bubble", "exposed_wait", "exposed_untold")]
 
 
-REDUCED = {0: columns({"start_ns": 100, "dur_ns": 100}), 1: columns({"start_ns": 170, "dur_ns": 30})}
+REDUCED = {0: operations({"start_ns": 100, "dur_ns": 100}), 1: operations({"start_ns": 170, "dur_ns": 30})}
 """Rank 1 comes last: 30 ns are transfer, and rank 0 has waited for 70."""
 
 
@@ -70,8 +48,8 @@ def test_of_several_devices_the_mean_counts_also_where_one_exposes_nothing() -> 
 
 
 PAIR = {
-    0: columns({"op": "recv", "peer": 1, "issued_ns": 100, "start_ns": 100}),
-    1: columns({"op": "send", "peer": 0, "issued_ns": 160, "start_ns": 160}),
+    0: operations({"op": "recv", "peer": 1, "issued_ns": 100, "start_ns": 100}),
+    1: operations({"op": "send", "peer": 0, "issued_ns": 160, "start_ns": 160}),
 }
 
 
@@ -87,3 +65,102 @@ def test_without_comparable_clocks_a_transfer_stays_untold() -> None:
     segments = numbers(segment=[0], step=[0], start_ns=[120], end_ns=[200], comm=[0])
     waits = numbers(collective=[0], start_ns=[120], dur_ns=[80])
     assert told(PAIR, 80, segments, waits, {0: SAME[0], 1: RankClock("b", None, None)}) == [0, 0, 0, 80]
+
+
+def test_on_a_device_the_side_that_came_first_waited_for_the_other() -> None:
+    # The receive stands on the stream from 100 to 200, the send from 160 to 210: rank 0 waits 60 ns, both transfer from then on.
+    tables = {
+        0: operations({"op": "recv", "peer": 1, "start_ns": 100, "dur_ns": 100}),
+        1: operations({"op": "send", "peer": 0, "start_ns": 160, "dur_ns": 50}),
+    }
+    segments = numbers(segment=[0], step=[0], start_ns=[120], end_ns=[190], comm=[0])
+    assert told(tables, 70, segments) == [30, 40, 0, 0]
+    found = exchange(tables)
+    assert (found.wait_ns[0].tolist(), found.transfer_ns[0].tolist()) == ([60], [40])
+    assert (found.wait_ns[1].tolist(), found.transfer_ns[1].tolist()) == ([0], [50])
+    early = {**tables, 1: operations({"op": "send", "peer": 0, "start_ns": 20, "dur_ns": 50})}
+    assert exchange(early).wait_ns[1].tolist() == [0], (
+        "its data were taken into a buffer: it left before the receiver came"
+    )
+
+
+def test_who_depends_on_a_root_waits_for_it_and_others_do_not() -> None:
+    world = (ProcessGroup("0", (0, 1, 2)),)
+    begin = {0: 150, 1: 100, 2: 170}
+
+    def split(op: str) -> list[int]:
+        tables = {
+            rank: operations({"op": op, "peer": 0, "start_ns": start, "dur_ns": 200 - start})
+            for rank, start in begin.items()
+        }
+        found = exchange_of(
+            tables, meetings_of(match(tables, dict.fromkeys(tables, world)), tables), dict.fromkeys(tables, SAME[0])
+        )
+        return [int(found.wait_ns[rank][0]) for rank in begin]
+
+    assert split("broadcast") == [0, 50, 0]
+    assert split("reduce") == [20, 0, 0]
+
+
+def test_clocks_too_uncertain_for_a_bubble_say_by_how_much() -> None:
+    tables = {
+        0: operations({"op": "recv", "peer": 1, "start_ns": 100, "dur_ns": 100}),
+        1: operations({"op": "send", "peer": 0, "start_ns": 160, "dur_ns": 50}),
+    }
+    segments = numbers(segment=[0], step=[0], start_ns=[100], end_ns=[200], comm=[0])
+    clocks = {0: RankClock("a", 0, 0), 1: RankClock("b", 0, 30, half_width_ns=7)}
+    parts = exposed_parts(
+        0, numbers(step=[0], exposed_comm_ns=[100]), segments, None, tables[0], exchange(tables, clocks)
+    )
+    assert (parts["bubble"].tolist(), parts["bubble_error"].tolist()) == ([60], [7])
+
+
+def test_clocks_that_contradict_durations_are_noticed() -> None:
+    def found(ahead_ns: int) -> float | None:
+        ms = 1_000_000
+        tables = {
+            0: operations(*({"seq": n, "start_ns": n * 9 * ms, "dur_ns": 2 * ms} for n in range(10))),
+            1: operations(*({"seq": n, "start_ns": n * 9 * ms + ms + ahead_ns, "dur_ns": ms} for n in range(10))),
+        }
+        return exchange(tables).disagreeing
+
+    assert found(0) == found(5_000) == 0.0
+    assert found(3_000_000) == 1.0
+    assert exchange(REDUCED, {0: SAME[0], 1: RankClock("b", None, None)}).disagreeing is None
+
+
+def test_who_came_last_at_the_same_time_as_another_is_not_named() -> None:
+    even = {rank: operations({"start_ns": 100, "dur_ns": 100}) for rank in range(2)}
+    assert np.asarray(exchange(even).collectives["last"]).tolist() == [-1]
+    told_of = exchange(REDUCED).collectives
+    assert [int(told_of[name][0]) for name in ("last", "wait_ns", "transfer_ns")] == [1, 70, 60]
+
+
+def test_what_ends_before_another_rank_has_come_is_not_one_operation() -> None:
+    ms = 1_000_000
+    good = [{"seq": n, "step": n, "start_ns": 10 * n * ms, "dur_ns": ms} for n in range(20)]
+    late = [*good[:7], {**good[7], "start_ns": 75 * ms}, *good[8:]]
+    found = exchange({0: operations(*good), 1: operations(*late)})
+    assert (found.impossible, found.transfer_ns[0].tolist().count(-1)) == ((7,), 1)
+    wrong = exchange({0: operations(*good), 1: operations(*late)}, {0: SAME[0], 1: RankClock("b", 5 * ms, 0)})
+    assert wrong.impossible == (), "almost none could be on these clocks: they are wrong, not the matching"
+    assert wrong.disagreeing == 0.95, "but for the late one, which they happen to explain"
+
+
+def test_where_no_clocks_explain_unnamed_groups_they_are_not_split() -> None:
+    """Two pairs of ranks reduce for themselves, and the trace does not say that they are pairs."""
+    ms = 1_000_000
+    pairs = {
+        rank: [
+            {"seq": -1, "step": n, "start_ns": 20 * n * ms + (rank // 2) * (n % 3) * 5 * ms, "dur_ns": ms}
+            for n in range(30)
+        ]
+        for rank in range(4)
+    }
+    tables = {rank: operations(*rows) for rank, rows in pairs.items()}
+    infos = {rank: RankInfo(rank=rank, world_size=4, host="node") for rank in tables}
+    meetings = meetings_of(match(tables, dict.fromkeys(tables, ())), tables)
+    clocks = clocks_of_run(infos, meetings)
+    assert clocks.contradicted
+    found = exchange_of(tables, meetings, clocks.of_rank, only_stated=clocks.contradicted)
+    assert len(found.impossible) == 30 and not len(found.collectives)

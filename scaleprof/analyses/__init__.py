@@ -6,6 +6,7 @@ from scaleprof.analyses.flops import FLOPS
 from scaleprof.analyses.growth import GROWTH
 from scaleprof.analyses.hardware import HARDWARE
 from scaleprof.analyses.kernels import KERNELS
+from scaleprof.analyses.links import LINKS, LinkOptions
 from scaleprof.analyses.overview import OVERVIEW
 from scaleprof.analyses.ranks import RANKS
 from scaleprof.analyses.scaling import SCALING
@@ -13,9 +14,9 @@ from scaleprof.analyses.steps import STEPS
 from scaleprof.analyses.study import ScalingOptions
 from scaleprof.analyses.time import TIME
 
-ANALYSES: tuple[Analysis, ...] = (TIME, STEPS, RANKS, COLLECTIVES, KERNELS, FLOPS, HARDWARE)
+ANALYSES: tuple[Analysis, ...] = (TIME, STEPS, RANKS, COLLECTIVES, LINKS, KERNELS, FLOPS, HARDWARE)
 COMPARISONS: tuple[Comparison, ...] = (OVERVIEW, SCALING, GROWTH)
-OPTIONS: dict[str, type] = {"scaling": ScalingOptions}
+OPTIONS: dict[str, type] = {"scaling": ScalingOptions, "links": LinkOptions}
 """Names of `--set <name>.<field>=value` to the dataclass of thresholds that analyses and comparisons share under it."""
 
 __all__ = ["ANALYSES", "COMPARISONS", "OPTIONS", "Analysis", "Comparison", "Fact"]

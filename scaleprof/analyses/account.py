@@ -170,7 +170,7 @@ def _subtract_blocked(trace: Trace, activity: Activity, windows: Spans, rows: In
 
 def _host_activity(trace: Trace) -> Activity:
     events, kinds = trace.events, trace.kinds
-    blocked = union(trace.waits, events.spans(kinds == Kind.WAIT))
+    blocked = _blocked(trace)
     comm = _communication(events, kinds, blocked)
     spans_of_compute = kinds == Kind.COMPUTE
     leaves = leaf_operators(trace)
@@ -183,6 +183,14 @@ def _host_activity(trace: Trace) -> Activity:
         return Activity("emulated", compute, comm, EMPTY, blocked, _sum_by_step(trace, spans_of_compute))
     nothing = np.zeros(len(trace.steps), dtype=np.int64)
     return Activity("subtracted", EMPTY, comm, EMPTY, blocked, nothing)
+
+
+def _blocked(trace: Trace) -> Spans:
+    """When the calling thread waited. The recorder times a wait inside the span that it leaves for other readers: the span counts only where there
+    is no such time."""
+    waits, spans = union(trace.waits), trace.events.spans(trace.kinds == Kind.WAIT)
+    timed = covered(waits, spans) > 0
+    return union(waits, Spans(spans.start[~timed], spans.end[~timed]))
 
 
 def _communication(events: Events, kinds: NDArray[np.uint8], blocked: Spans) -> Spans:
@@ -208,8 +216,9 @@ def leaf_operators(trace: Trace) -> NDArray[np.bool_]:
     leaf[order[~encloses]] = True
     workers = np.array(["gloo_runloop" in label for label in trace.lanes.label], dtype=np.bool_)
     if not workers.any():
-        # Old traces name no threads: a lane with collectives' spans and without any other sign of work is a worker.
-        with_comm = np.unique(events.lane[np.isin(kinds, _COMMUNICATION)])
+        # Old traces name no threads: a lane with gloo's spans and little other work is a worker. Other communication runs where it is begun.
+        of_gloo = np.array([text.startswith("gloo:") for text in trace.names.text], dtype=np.bool_)
+        with_comm = np.unique(events.lane[of_gloo[events.name]])
         operators = np.bincount(events.lane[kinds == Kind.OP], minlength=len(workers))
         workers[with_comm] = operators[with_comm] < operators.max(initial=0)
     computing: NDArray[np.bool_] = leaf & (kinds == Kind.OP) & ~workers[events.lane]

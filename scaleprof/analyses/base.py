@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scaleprof.align import RunView
+from scaleprof.align import LEAVES, RunView
 from scaleprof.results import Result, Table
 from scaleprof.trace import Trace
 
@@ -39,9 +39,28 @@ MOST_IN_A_SENTENCE = 3
 LEAF_LABELS = {
     "compute": "Compute",
     "exposed_comm": "Exposed communication",
+    "exposed_transfer": "Exposed transfer",
+    "exposed_wait": "Waiting for slow ranks",
+    "bubble": "Pipeline bubble",
+    "exposed_untold": "Exposed, not told apart",
     "exposed_memory": "Exposed memory copies",
     "idle": "Idle",
 }
+LEAF_COLORS = {leaf: leaf for leaf in LEAVES} | {"exposed_untold": "exposed_comm"}
+"""Keys of the palette."""
+
+
+def leaf_labels(*amounts: Mapping[str, float]) -> dict[str, str]:
+    """The leaves that any of these accounts has something of, with their labels, in order; compute, copies and idle always.
+
+    Where nothing at all was told apart, that is simply the exposed communication.
+    """
+    always = ("compute", "exposed_memory", "idle")
+    there = [leaf for leaf in LEAVES if leaf in always or any(amount[leaf] for amount in amounts)]
+    labels = {leaf: LEAF_LABELS[leaf] for leaf in there}
+    if "exposed_untold" in labels and not set(labels) & {"exposed_transfer", "exposed_wait", "bubble"}:
+        labels["exposed_untold"] = LEAF_LABELS["exposed_comm"]
+    return labels
 
 
 def percent(share: float) -> str:

@@ -7,10 +7,11 @@ import numpy as np
 
 from scaleprof.align import RunView
 from scaleprof.analyses.base import Analysis, duration, many
-from scaleprof.analyses.exchange import across_ranks, bus_factor
+from scaleprof.analyses.exchange import across_ranks
 from scaleprof.analyses.steps import NEEDS as STEP_NEEDS
 from scaleprof.analyses.steps import steady_steps
 from scaleprof.intervals import Ints
+from scaleprof.models.communication import busbw_gbps
 from scaleprof.results import Metric, Result, Table
 from scaleprof.trace import UNKNOWN, Trace
 
@@ -215,7 +216,7 @@ def _table(rows: Mapping[_Key, _Kind], steps_seen: int) -> Table:
         waited = kind.waited_ns / split / 1e6 if split else None
         transfer_ns = float(np.median(kind.transfers_ns)) if split else None
         known = size != UNKNOWN and size > 0
-        busbw = size * bus_factor(op, kind.ranks) / transfer_ns if transfer_ns and known else None
+        busbw = busbw_gbps(op, kind.ranks, size, transfer_ns) if transfer_ns and known else None
         times = (mean, per_step, waited, transfer_ns / 1e6 if transfer_ns is not None else None, busbw)
         values.append(
             [op, size if size != UNKNOWN else None, dtype, group, stream, name, kind.count / steps_seen, *times]

@@ -1,4 +1,4 @@
-"""What the split of collectives into waiting and transfer says, and what the links carried (nccl-tests)."""
+"""What the split of collectives into waiting and transfer says."""
 
 import math
 from collections import Counter
@@ -13,6 +13,10 @@ from scaleprof.trace import UNKNOWN
 
 SIGNIFICANT = 0.01
 """A rank is named as the last one only where chance would so seldom make any rank that."""
+
+MATTERS = 0.01
+"""Shares that differ by less are the same to a reader."""
+MOST_DISAGREEING = 0.05
 
 
 def across_ranks(view: RunView, steps: Ints) -> tuple[list[Metric], str, list[str]]:
@@ -29,31 +33,51 @@ def across_ranks(view: RunView, steps: Ints) -> tuple[list[Metric], str, list[st
         )
         caveats.append(f"{sum(view.unmatched.values())} operations were not matched across ranks ({reasons})")
     exchange = view.exchange
-    inside = {
-        rank: np.isin(table["step"], steps) if len(steps) else np.ones(len(table), dtype=bool)
-        for rank, table in view.fact("collectives").items()
-    }
-    waited, transfer = (
-        sum(int(part[(part != UNKNOWN) & inside[rank]].sum()) for rank, part in of.items())
-        for of in (exchange.wait_ns, exchange.transfer_ns)
-    )
-    last = Counter(rank for step, rank in exchange.last if not len(steps) or step in steps)
-    if waited + transfer and last:
-        share, split = waited / (waited + transfer), last.total()
-        rank, often = min(last.items(), key=lambda one: (-one[1], one[0]))
-        note = f"of the time in progress of {many(split, 'operation')}; needs no clock"
+    told = exchange.collectives
+    here = np.isin(told["step"], steps) if len(steps) else np.ones(len(told), dtype=bool)
+    waited, transfer, last = (np.asarray(told[name])[here] for name in ("wait_ns", "transfer_ns", "last"))
+    total = int(waited.sum() + transfer.sum())
+    if total:
+        share = int(waited.sum()) / total
+        note = f"of the time in progress of {many(len(last), 'collective')}{_without_the_first(waited, transfer)}; needs no clock"
         metrics.append(
             Metric("collectives.wait_share", "Waiting for the last rank", share, "share", note=note, better="lower")
         )
         words = f", of which {percent(share)} is waiting for the last rank"
-        if _chance(often, split, len(exchange.wait_ns)) < SIGNIFICANT:
-            words += f" (rank {rank} came last in {often} of {split})"
+        named = Counter(last[last != UNKNOWN].tolist())
+        rank, often = min(named.items(), key=lambda one: (-one[1], one[0]), default=(0, 0))
+        if often and _chance(often, len(last), len(exchange.wait_ns)) < SIGNIFICANT:
+            words += f" (rank {rank} came last in {often} of {len(last)})"
+    if exchange.disagreeing is not None and exchange.disagreeing > MOST_DISAGREEING:
+        caveats.append(
+            f"in {percent(exchange.disagreeing)} of the collectives waiting by the clocks differs from waiting by durations: do not trust "
+            "the clocks of this run, nor what needs them (transfers between two ranks, bubbles)"
+        )
+    impossible = sum(not len(steps) or step in steps for step in exchange.impossible)
+    if impossible:
+        caveats.append(
+            f"{many(impossible, 'operation')} ended on one rank before another had begun: what was taken for one are several, "
+            "and their waiting is not told"
+        )
     incomplete = sum(not len(steps) or step in steps for step in exchange.incomplete)
     if incomplete:
         caveats.append(
             f"{many(incomplete, 'operation')} lack a rank of their group, so that waiting and transfer cannot be told apart in them"
         )
     return metrics, words, caveats
+
+
+def _without_the_first(waited: Ints, transfer: Ints) -> str:
+    """The share of waiting without the operations that bear the start of the profiler, where they make a difference."""
+    share = waited.sum() / (waited.sum() + transfer.sum())
+    without = [
+        waited[count:].sum() / (waited[count:].sum() + transfer[count:].sum())
+        for count in (1, 2)
+        if transfer[count:].sum()
+    ]
+    if len(without) < 2 or abs(without[-1] - share) < MATTERS:
+        return ""
+    return f" ({percent(without[0])} without the first, {percent(without[1])} without the first two)"
 
 
 def _chance(often: int, times: int, ranks: int) -> float:
@@ -68,10 +92,3 @@ def _chance(often: int, times: int, ranks: int) -> float:
         for k in range(often, times + 1)
     )
     return min(1.0, ranks * sum(map(math.exp, logs))) if ranks > 1 else 1.0
-
-
-def bus_factor(op: str, ranks: int) -> float:
-    """What a byte of an operation's size costs on the bus, by nccl-tests (doc/PERFORMANCE.md)."""
-    if op == "all_reduce":
-        return 2 * (ranks - 1) / ranks
-    return (ranks - 1) / ranks if op in ("all_gather", "reduce_scatter", "all_to_all") else 1.0

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scaleprof.align import LEAVES, RunView
-from scaleprof.analyses.base import LEAF_LABELS, Comparison, duration, many, percent
+from scaleprof.analyses.base import LEAF_COLORS, Comparison, duration, leaf_labels, many, percent
 from scaleprof.analyses.series import Series, find_series
 from scaleprof.analyses.steps import samples_per_rank
 from scaleprof.analyses.study import Scaled, ScalingOptions, scaled
 from scaleprof.analyses.time import Leaves, leaves_of
 from scaleprof.results import Axis, Chart, Layer, Metric, Result, Table
+from scaleprof.waiting import PARTS
 
 _SUM_TOLERANCE = 1e-12
 
@@ -23,6 +24,11 @@ class PerSample:
     tau_ms: float
     by_leaf_ms: dict[str, float]
     method: str
+
+    @property
+    def exposed_ms(self) -> float:
+        """Exposed communication, all parts together."""
+        return sum(self.by_leaf_ms[part] for part in PARTS)
 
 
 def per_sample(ranks: int, views: Sequence[RunView]) -> PerSample | None:
@@ -82,8 +88,8 @@ def conclude(views: Sequence[RunView], options: ScalingOptions) -> Result | None
         caveats += _unsound(study)
     if not tables:
         return None
-    columns = ["series", "ranks", "step_ms", "ms_per_sample", *(f"{leaf}_ms" for leaf in LEAVES)]
-    columns += ["growth_ms", *(f"{leaf}_growth_ms" for leaf in LEAVES)]
+    columns = ["series", "ranks", "step_ms", "ms_per_sample", "exposed_comm_ms", *(f"{leaf}_ms" for leaf in LEAVES)]
+    columns += ["growth_ms", "exposed_comm_growth_ms", *(f"{leaf}_growth_ms" for leaf in LEAVES)]
     return Result(
         name="growth",
         title="What grows with the size",
@@ -103,7 +109,9 @@ def growth(first: PerSample, last: PerSample) -> dict[str, float]:
 def _row(series: Series, first: PerSample, size: PerSample) -> list[object]:
     added = growth(first, size)
     leaves = [size.by_leaf_ms[leaf] for leaf in LEAVES]
-    return [series.label, size.ranks, size.step_ms, size.tau_ms, *leaves, size.tau_ms - first.tau_ms, *added.values()]
+    exposed = size.exposed_ms
+    row = [series.label, size.ranks, size.step_ms, size.tau_ms, exposed, *leaves]
+    return [*row, size.tau_ms - first.tau_ms, exposed - first.exposed_ms, *added.values()]
 
 
 def _headline(series: Series, first: PerSample, last: PerSample) -> str:
@@ -115,14 +123,15 @@ def _headline(series: Series, first: PerSample, last: PerSample) -> str:
         return f"{name}: a sample costs a rank no more at {last.ranks} than at {many(first.ranks, 'rank')}"
     return (
         f"{name}: a sample costs a rank {duration(total)} ({percent(total / first.tau_ms)}) more at {last.ranks} than at "
-        f"{many(first.ranks, 'rank')}, {duration(added[worst])} of it {LEAF_LABELS[worst].lower()}"
+        f"{many(first.ranks, 'rank')}, {duration(added[worst])} of it {leaf_labels(first.by_leaf_ms, last.by_leaf_ms).get(worst, worst).lower()}"
     )
 
 
 def _by_size(series: Series, sizes: Sequence[PerSample]) -> Chart:
     names = [many(size.ranks, "rank") for size in sizes]
     factor = [size.step_ms / size.tau_ms for size in sizes]
-    shares = [size.by_leaf_ms["exposed_comm"] / size.tau_ms for size in sizes]
+    shares = [size.exposed_ms / size.tau_ms for size in sizes]
+    labels = leaf_labels(*(size.by_leaf_ms for size in sizes))
     label = series.title
     return Chart(
         id=f"growth.{series.id}.by_size",
@@ -133,12 +142,12 @@ def _by_size(series: Series, sizes: Sequence[PerSample]) -> Chart:
         y=Axis("time per step", "ms", from_zero=True),
         layers=tuple(
             Layer(
-                LEAF_LABELS[leaf],
+                label_of_leaf,
                 names,
                 [size.by_leaf_ms[leaf] * by for size, by in zip(sizes, factor, strict=True)],
-                color=leaf,
+                color=LEAF_COLORS[leaf],
             )
-            for leaf in LEAVES
+            for leaf, label_of_leaf in labels.items()
         ),
         how="The account of every rank and profiled steady step, summed in integer ns and divided by the number of rank-steps.",
     )
@@ -146,12 +155,14 @@ def _by_size(series: Series, sizes: Sequence[PerSample]) -> Chart:
 
 def _waterfall(series: Series, first: PerSample, last: PerSample) -> Chart:
     added = growth(first, last)
+    labels = leaf_labels(first.by_leaf_ms, last.by_leaf_ms)
     names = [
         f"at {many(first.ranks, 'rank')}",
-        *(LEAF_LABELS[leaf] for leaf in LEAVES),
+        *labels.values(),
         f"at {many(last.ranks, 'rank')}",
     ]
-    values = [first.tau_ms, *(added[leaf] for leaf in LEAVES), last.tau_ms]
+    values = [first.tau_ms, *(added[leaf] for leaf in labels), last.tau_ms]
+    colors = [LEAF_COLORS[leaf] for leaf in labels]
     return Chart(
         id=f"growth.{series.id}.waterfall",
         kind="waterfall",
@@ -159,7 +170,7 @@ def _waterfall(series: Series, first: PerSample, last: PerSample) -> Chart:
         subtitle="ms per sample and rank: what each class adds between the smallest and the largest size. It adds up exactly.",
         x=Axis("", scale="category"),
         y=Axis("time per sample and rank", "ms", from_zero=True),
-        layers=(Layer("ms per sample and rank", names, values, text=["total", *LEAVES, "total"]),),
+        layers=(Layer("ms per sample and rank", names, values, text=["total", *colors, "total"]),),
         how="tau = T / B, the step time over the samples a rank takes in it; tau_N - tau_0 is the sum over the classes of the change of (class / B).",
     )
 

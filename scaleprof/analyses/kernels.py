@@ -1,14 +1,20 @@
-"""What ran: kernels (or leaf operators) by name, and every name that no rule knows."""
+"""What ran: kernels (or leaf operators) by name, every name that no rule knows, and every name of compute that looks like communication."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from scaleprof.align import RunView
-from scaleprof.analyses.account import leaf_operators
+from scaleprof.analyses.account import account, leaf_operators
 from scaleprof.analyses.base import Analysis, many, percent
+from scaleprof.analyses.lookalikes import looks_like_communication
 from scaleprof.results import Metric, Result, Table
 from scaleprof.trace import Kind, Trace
 
 MOST_ROWS = 200
+_LONGEST_NAME = 60
+"""Letters of a name in a sentence; the table has it whole."""
+_Key = tuple[str, str, bool]
 _BUSY = (Kind.COMPUTE, Kind.COLLECTIVE, Kind.P2P, Kind.COPY)
 
 
@@ -54,7 +60,7 @@ def _sums(names: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
 
 def conclude(view: RunView, options: None) -> Result | None:
     """Names by time, unclassified ones apart, and what was launched before the recording."""
-    merged: dict[tuple[str, str, bool], np.ndarray] = {}
+    merged: dict[_Key, np.ndarray] = {}
     for table in view.fact("kernels").values():
         numbers = np.column_stack([table[name] for name in ("count", "total_ns", "before_count", "before_ns")])
         # A loop over distinct names, not events.
@@ -84,6 +90,11 @@ def conclude(view: RunView, options: None) -> Result | None:
         caveats.append(
             f"{many(len(unknown), 'name')}{share} matched no rule and counted as compute: see the table `unclassified`"
         )
+    alike = [(key, values) for key, values in ordered if looks_like_communication(key[0], key[1])]
+    if alike:
+        more, said = _lookalikes(view, alike)
+        metrics += more
+        caveats.append(said)
     if len(ordered) > MOST_ROWS:
         caveats.append(f"the table shows the first {MOST_ROWS} of {len(ordered)} names")
     top = ordered[0]
@@ -95,14 +106,35 @@ def conclude(view: RunView, options: None) -> Result | None:
     columns = ("name", "class", "count", "total_ms", "share", "launched_before_count", "launched_before_ms")
     rows = [_row(key, values, total) for key, values in ordered[:MOST_ROWS]]
     tables = {"kernels": Table.of_rows(columns, rows)}
-    tables["unclassified"] = Table.of_rows(columns, [_row(key, values, total) for key, values in unknown[:MOST_ROWS]])
+    for name, chosen in (("unclassified", unknown), ("lookalikes", alike)):
+        if chosen or name == "unclassified":
+            tables[name] = Table.of_rows(columns, [_row(key, values, total) for key, values in chosen[:MOST_ROWS]])
     return Result("kernels", "Kernels and operators", headline, tuple(metrics), tables, caveats=tuple(caveats))
 
 
-def _row(key: tuple[str, str, bool], values: np.ndarray, total: int) -> list[object]:
+def _lookalikes(view: RunView, alike: Sequence[tuple[_Key, np.ndarray]]) -> tuple[list[Metric], str]:
+    """How much of the steps ran under names that look like communication, and how to count them as such."""
+    alike_ns = sum(int(values[1]) for _, values in alike)
+    steps_ns = sum(int(np.sum(table["window_ns"])) for table in view.fact("account").values())
+    metrics = [Metric("kernels.lookalike_ms", "Compute that looks like communication", alike_ns / 1e6, "ms")]
+    share = ""
+    if steps_ns and alike_ns:
+        metrics.append(Metric("kernels.lookalike_share", "Its share of the steps", alike_ns / steps_ns, "share"))
+        share = f" ({percent(alike_ns / steps_ns)} of the steps)"
+    kept_apart = "copies" if all(key[1] == "copy" for key, _ in alike) else "compute"
+    names, largest = many(len(alike), "name"), alike[0][0][0]
+    shown = largest if len(largest) <= _LONGEST_NAME else largest[:_LONGEST_NAME] + "..."
+    looks, counts, them = ("looks", "counts", "it") if len(alike) == 1 else ("look", "count", "them")
+    return metrics, (
+        f"{names}{share} {looks} like communication and {counts} as {kept_apart}, the longest `{shown}`: if they communicate, "
+        f"--communication REGEX counts {them}, and so does [tool.scaleprof] in pyproject.toml; see the table `lookalikes`"
+    )
+
+
+def _row(key: _Key, values: np.ndarray, total: int) -> list[object]:
     count, total_ns, before_count, before_ns = (int(value) for value in values)
     share = total_ns / total if total else None
     return [key[0], key[1], count, total_ns / 1e6, share, before_count, before_ns / 1e6]
 
 
-KERNELS = Analysis("kernels", {"kernels": kernels}, conclude)
+KERNELS = Analysis("kernels", {"kernels": kernels, "account": account}, conclude)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from scaleprof.align import LEAVES, RunView
-from scaleprof.analyses.base import LEAF_LABELS, MOST_IN_A_SENTENCE, Comparison, many, percent
+from scaleprof.align import RunView
+from scaleprof.analyses.base import LEAF_COLORS, MOST_IN_A_SENTENCE, Comparison, leaf_labels, many, percent
 from scaleprof.analyses.series import find_series
 from scaleprof.analyses.steps import conclude as conclude_steps
 from scaleprof.analyses.study import Scaled, ScalingOptions, scaled
@@ -55,10 +55,11 @@ def _most_telling(study: Scaled) -> tuple[int, float]:
 def _verdict(subject: RunView, leaves: Leaves | None, main: Scaled | None, judged: Sequence[Scaled]) -> str:
     loss = ""
     if leaves is not None:
-        losses = {leaf: leaves.share(leaf) for leaf in LEAVES if leaf != "compute"}
+        labels = leaf_labels(leaves.by_leaf_ns)
+        losses = {leaf: leaves.share(leaf) for leaf in labels if leaf != "compute"}
         worst = max(losses, key=lambda leaf: losses[leaf])
         if losses[worst] >= 0.01:
-            loss = f"{LEAF_LABELS[worst].lower()} takes {percent(losses[worst])} of the step"
+            loss = f"{labels[worst].lower()} takes {percent(losses[worst])} of the step"
     if main is not None and main.largest is not None and main.largest.efficiency is not None:
         alike = [
             (study.largest.efficiency.value, study)
@@ -150,20 +151,22 @@ def _machine(view: RunView) -> str:
 
 def _losses_table(view: RunView, leaves: Leaves) -> Table:
     size = view.info.world_size
-    rows = [[LEAF_LABELS[leaf], size * leaves.share(leaf), leaves.share(leaf)] for leaf in LEAVES]
+    labels = leaf_labels(leaves.by_leaf_ns)
+    rows = [[label, size * leaves.share(leaf), leaves.share(leaf)] for leaf, label in labels.items()]
     return Table.of_rows(("class", "rank_equivalents", "share"), rows)
 
 
 def _losses(view: RunView, leaves: Leaves) -> Chart:
     size = view.info.world_size
-    lost = [leaf for leaf in LEAVES if leaf != "compute"]
+    labels = leaf_labels(leaves.by_leaf_ns)
+    lost = [leaf for leaf in labels if leaf != "compute"]
     worst = max(lost, key=leaves.share)
     work = size * leaves.share("compute")
     machine = _machine(view)
     title = f"Of {many(size, machine)}, {work:.3g} {'does' if size == 1 else 'do'} useful work"
     if size * leaves.share(worst) >= 0.005 * size:
-        title += f"; {LEAF_LABELS[worst].lower()} costs {size * leaves.share(worst):.2g}"
-    names = [f"{many(size, machine)} paid for", *(LEAF_LABELS[leaf] for leaf in lost), "Useful work"]
+        title += f"; {labels[worst].lower()} costs {size * leaves.share(worst):.2g}"
+    names = [f"{many(size, machine)} paid for", *(labels[leaf] for leaf in lost), "Useful work"]
     values = [float(size), *(-size * leaves.share(leaf) for leaf in lost), work]
     return Chart(
         id="overview.losses",
@@ -172,7 +175,14 @@ def _losses(view: RunView, leaves: Leaves) -> Chart:
         subtitle=f"Run {view.info.name}, in {machine} equivalents: each class's share of the step times the {machine}s. It adds up exactly.",
         x=Axis("", scale="category"),
         y=Axis(f"{machine} equivalents", from_zero=True),
-        layers=(Layer(f"{machine} equivalents", names, values, text=["total", *lost, "compute"]),),
+        layers=(
+            Layer(
+                f"{machine} equivalents",
+                names,
+                values,
+                text=["total", *(LEAF_COLORS[leaf] for leaf in lost), "compute"],
+            ),
+        ),
         how="Share of each class in the time of all ranks over the accounted steps, times the number of ranks.",
     )
 

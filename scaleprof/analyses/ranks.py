@@ -3,10 +3,10 @@
 import numpy as np
 
 from scaleprof.align import RunView
-from scaleprof.analyses.base import Analysis, many, percent
+from scaleprof.analyses.base import Analysis, percent
+from scaleprof.analyses.clocks import clock_metrics, clock_table
 from scaleprof.analyses.steps import NEEDS, steady_steps
-from scaleprof.clock import UNMEASURED_PPM
-from scaleprof.results import Axis, Chart, Layer, Metric, Result, Table
+from scaleprof.results import Axis, Chart, Layer, Result, Table
 from scaleprof.trace import UNKNOWN
 
 _LONGEST = {"busy": "longest busy one", "step": "longest step"}
@@ -28,7 +28,7 @@ def conclude(view: RunView, options: None) -> Result | None:
     slowest = int(np.argmax(per_rank))
     above = per_rank[slowest] / np.median(per_rank) - 1
     headline = _headline(ranks[slowest], above, what)
-    metrics, caveats = _clocks(view)
+    metrics, caveats = clock_metrics(view)
     caveats += [] if what == "busy" else [_NO_BLOCKED]
     shown = slice(None)
     if busy.size > MOST_CELLS:
@@ -49,30 +49,11 @@ def conclude(view: RunView, options: None) -> Result | None:
         name="ranks",
         title="Ranks and steps",
         headline=headline,
-        metrics=metrics,
-        tables={"ranks": table},
+        metrics=tuple(metrics),
+        tables={"ranks": table, "clocks": clock_table(view)},
         charts=(chart,),
         caveats=tuple(caveats),
     )
-
-
-def _clocks(view: RunView) -> tuple[tuple[Metric, ...], list[str]]:
-    """How well the clocks of the hosts are known, where the recording compared them."""
-    compared = {clock.host: clock for rank, clock in view.clocks.items() if view.ranks[rank].clock is not None}
-    apart = {host: clock for host, clock in compared.items() if clock.bound_ns != 0}
-    bounds = [clock.bound_ns for clock in apart.values() if clock.bound_ns is not None]
-    caveats = []
-    unknown = sorted(host for host, clock in apart.items() if clock.bound_ns is None)
-    if unknown:
-        named = ", ".join(unknown[:3]) + (", ..." if len(unknown) > 3 else "")
-        caveats.append(f"times of {many(len(unknown), 'host')} cannot be compared with the others': {named}")
-    if any(clock.drift_ppm is None for clock in apart.values() if clock.bound_ns is not None):
-        caveats.append(f"clocks measured only once may drift by up to {UNMEASURED_PPM} µs a second, beyond their bound")
-    if not bounds:
-        return (), caveats
-    note = f"guaranteed, of {many(len(bounds), 'host')} against rank 0's"
-    bound = Metric("clock.bound_us", "Largest error of a clock", max(bounds) / 1e3, "us", note=note, better="lower")
-    return (bound,), caveats
 
 
 def _headline(slowest: int, above: float, what: str) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 
 from scaleprof.align import LEAVES, RunView
 from scaleprof.analyses.account import METHODS, account, segments
-from scaleprof.analyses.base import LEAF_LABELS, Analysis, many, percent
+from scaleprof.analyses.base import LEAF_COLORS, LEAF_LABELS, Analysis, leaf_labels, many, percent
 from scaleprof.analyses.collectives import collectives, waits
 from scaleprof.analyses.steps import NEEDS as STEP_NEEDS
 from scaleprof.analyses.steps import steady_steps
@@ -20,12 +20,6 @@ NEGLIGIBLE = 0.005
 """Share of the step below which a class is not worth a word."""
 UNTOLD_LIMIT = 0.05
 """Share of the exposed communication that may stay untold without a word."""
-_PART_LABELS = {
-    "exposed_transfer": "Exposed: transfer",
-    "exposed_wait": "Exposed: waiting for the last rank",
-    "bubble": "Exposed: waiting in the pipeline",
-}
-
 _METHOD_WORDS = {
     "device": "compute is measured: the union of kernels on the device",
     "operators": "compute is measured: the union of leaf operators on the threads that compute",
@@ -42,14 +36,24 @@ class Leaves:
     """Rank and step by row, as `RunView.leaves`, only the steps that count."""
     window_ns: int
     by_leaf_ns: dict[str, int]
-    by_part_ns: dict[str, int]
-    """Of exposed communication."""
+    bubble_error_ns: int
+    """By how much the clocks may have set the bubble wrong."""
     comm_ns: int | None
     """None where no communication spans were recorded."""
     overlapped_ns: int | None
     method: str
     steady: bool
     """False where no accounted step is steady and all accounted steps had to serve."""
+
+    @property
+    def exposed_ns(self) -> int:
+        """Exposed communication, all parts together."""
+        return sum(self.by_leaf_ns[part] for part in PARTS)
+
+    @property
+    def is_told_apart(self) -> bool:
+        """Whether any of it is known to be waiting or transfer, or there is none."""
+        return self.by_leaf_ns["exposed_untold"] < self.exposed_ns or not self.exposed_ns
 
     def share(self, leaf: str) -> float:
         """The leaf's share of the time of all ranks."""
@@ -71,7 +75,7 @@ def leaves_of(view: RunView) -> Leaves | None:
         rows=rows,
         window_ns=int(rows["window_ns"].sum()),
         by_leaf_ns={leaf: int(rows[f"{leaf}_ns"].sum()) for leaf in LEAVES},
-        by_part_ns={part: int(rows[f"{part}_ns"].sum()) for part in PARTS},
+        bubble_error_ns=int(rows["bubble_error_ns"].sum()),
         comm_ns=int(rows["comm_ns"].sum()) if comm_known else None,
         overlapped_ns=int(rows["overlapped_ns"].sum()) if comm_known else None,
         method=METHODS[int(np.bincount(rows["method"]).argmax())],
@@ -84,12 +88,7 @@ def conclude(view: RunView, options: None) -> Result | None:
     leaves = leaves_of(view)
     if leaves is None:
         return None
-    label = {"compute": "higher"}
-    metrics = [
-        Metric(f"time.{leaf}_share", LEAF_LABELS[leaf], leaves.share(leaf), "share", better=label.get(leaf, "lower"))  # type: ignore[arg-type]
-        for leaf in LEAVES
-    ]
-    metrics += [*_told_apart(leaves), *_communication(leaves)]
+    metrics = [*_shares(leaves), *_communication(leaves)]
     waiting = _input_share(view)
     if waiting is not None:
         metrics.append(Metric("idle.input_share", "Waiting for input", waiting, "share", better="lower"))
@@ -104,19 +103,34 @@ def conclude(view: RunView, options: None) -> Result | None:
         metrics=tuple(metrics),
         tables={"time": _by_rank(leaves)},
         charts=(_chart(view, leaves),),
-        caveats=tuple(_caveats(leaves)),
+        caveats=(*_caveats(leaves), *view.refused),
     )
 
 
-def _told_apart(leaves: Leaves) -> list[Metric]:
-    """What exposed communication consists of, where any of it could be told."""
-    if not any(leaves.by_part_ns[part] for part in PARTS[:3]):
-        return []
+def _shares(leaves: Leaves) -> list[Metric]:
+    """The leaves, which sum to 1, and their sum over exposed communication; its parts only where they could be told."""
+    shares = {"compute": leaves.share("compute"), "exposed_comm": leaves.exposed_ns / leaves.window_ns}
+    if leaves.is_told_apart:
+        told = [part for part in PARTS if part != "exposed_untold" or leaves.by_leaf_ns[part]]
+        shares |= {part: leaves.share(part) for part in told}
+    shares |= {leaf: leaves.share(leaf) for leaf in ("exposed_memory", "idle")}
     return [
-        Metric(f"time.{part}_share", label, leaves.by_part_ns[part] / leaves.window_ns, "share", better="lower")
-        for part, label in _PART_LABELS.items()
-        if part != "bubble" or leaves.by_part_ns[part]
+        Metric(
+            f"time.{leaf}_share",
+            LEAF_LABELS[leaf],
+            share,
+            "share",
+            *_interval(leaves, leaf, share),
+            better="higher" if leaf == "compute" else "lower",
+        )
+        for leaf, share in shares.items()
     ]
+
+
+def _interval(leaves: Leaves, leaf: str, share: float) -> tuple[float | None, float | None]:
+    """What the clocks leave open; only a bubble needs them."""
+    error = leaves.bubble_error_ns / leaves.window_ns
+    return (max(share - error, 0.0), share + error) if leaf == "bubble" and error else (None, None)
 
 
 def _communication(leaves: Leaves) -> list[Metric]:
@@ -142,25 +156,26 @@ def _input_share(view: RunView) -> float | None:
 
 
 def _headline(leaves: Leaves) -> str:
-    losses = {leaf: leaves.share(leaf) for leaf in LEAVES if leaf != "compute"}
+    labels = leaf_labels(leaves.by_leaf_ns)
+    losses = {leaf: leaves.share(leaf) for leaf in labels if leaf != "compute"}
     worst = max(losses, key=lambda leaf: losses[leaf])
     start = f"{percent(leaves.share('compute'))} of the step is compute"
     if losses[worst] < NEGLIGIBLE:
         return f"{start}; nothing else takes more than {percent(NEGLIGIBLE)}"
-    return f"{start}; the largest loss is {LEAF_LABELS[worst].lower()} with {percent(losses[worst])}"
+    return f"{start}; the largest loss is {labels[worst].lower()} with {percent(losses[worst])}"
 
 
 def _by_rank(leaves: Leaves) -> Table:
     """Means per step in ms by rank, with busy and hidden communication where known."""
     rows = []
-    columns = ["window", *LEAVES, *PARTS[:3], "comm", "overlapped"]
+    columns = ["window", "compute", "exposed_comm", *LEAVES[1:], "comm", "overlapped"]
     for rank in np.unique(leaves.rows["rank"]):
         here = leaves.rows["rank"] == rank
         values = [leaves.rows[f"{column}_ns"][here] for column in columns]
         known = [bool((value != UNKNOWN).all()) for value in values]
         means = [float(value.mean()) / 1e6 if ok else None for value, ok in zip(values, known, strict=True)]
         rows.append([int(rank), int(here.sum()), *means])
-    names = ["rank", "steps", "step_ms", *(f"{leaf}_ms" for leaf in (*LEAVES, *PARTS[:3])), "comm_ms", "overlapped_ms"]
+    names = ["rank", "steps", "step_ms", *(f"{column}_ms" for column in columns[1:])]
     return Table.of_rows(names, rows)
 
 
@@ -182,9 +197,13 @@ def _chart(view: RunView, leaves: Leaves) -> Chart:
         subtitle=f"ms per step by class, mean over {many(len(np.unique(leaves.rows['step'])), 'step')}; the parts add up to the step exactly.",
         x=Axis("rank", scale="category"),
         y=Axis("time per step", "ms", from_zero=True),
-        layers=tuple(Layer(LEAF_LABELS[leaf], ranks, list(table[f"{leaf}_ms"]), color=leaf) for leaf in LEAVES),
+        layers=tuple(
+            Layer(label, ranks, list(table[f"{leaf}_ms"]), color=LEAF_COLORS[leaf])
+            for leaf, label in leaf_labels(leaves.by_leaf_ns).items()
+        ),
         how="The step is divided by a sweep over all interval edges, in integer ns. Compute counts first, then communication that no compute hides, "
-        "then memory copies that neither hides; idle is the rest. Here " + _METHOD_WORDS[leaves.method] + ".",
+        "then memory copies that neither hides; idle is the rest. Of exposed communication transfer counts before a pipeline's bubble, and that "
+        "before waiting for slow ranks. Here " + _METHOD_WORDS[leaves.method] + ".",
     )
 
 
@@ -194,7 +213,7 @@ def _caveats(leaves: Leaves) -> list[str]:
         caveats.append(
             "compute is by subtraction (step - blocked - input): host overhead and pauses count as compute; level full measures it"
         )
-    exposed, untold = leaves.by_leaf_ns["exposed_comm"], leaves.by_part_ns["exposed_untold"]
+    exposed, untold = leaves.exposed_ns, leaves.by_leaf_ns["exposed_untold"]
     if exposed <= NEGLIGIBLE * leaves.window_ns:
         untold = 0
     elif untold == exposed:

@@ -1,1 +1,1 @@
-"""The mathematics, free of files and frames: statistics of step times, scaling laws."""
+"""The mathematics, free of files and frames: statistics of step times, scaling laws, communication cost."""

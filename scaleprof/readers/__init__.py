@@ -34,9 +34,9 @@ def find_runs(paths: Sequence[Path], run_globs: Sequence[tuple[str, str]] = ()) 
     return find_in(paths, run_globs, READERS)
 
 
-def read_rank(files: RankFiles) -> Trace:
-    """One rank's Trace."""
+def read_rank(files: RankFiles, own: Sequence[str] = ()) -> Trace:
+    """One rank's Trace. `own` are the user's patterns (regular expressions) of names that communicate."""
     for reader in READERS:
         if reader.name == files.reader:
-            return reader.read(files)
+            return reader.read(files, own)
     raise InputError(f"rank {files.rank}: there is no reader called {files.reader!r}")

@@ -44,6 +44,8 @@ _COLLECTIVES = ("HCCL", "Communication")
 _COMPUTE_TASKS = re.compile(r"AI_?CORE|AI_?VEC|AI_?CPU|MIX_AI|DSA_")
 _COPY = re.compile(r"(?i)mem(cpy|set)")
 _COLLECTIVE = re.compile(r"hcom_(?P<op>[A-Za-z]+?)_+(?P<group>\d+)_\d+_\d+$")
+_ON_VECTOR_CORES = re.compile(r"(?i)aiv_?(all_?(reduce|gather|to_?all)|reduce_?scatter|broadcast|send|recv)")
+"""Kernels that carry out a collective: parts of it where the collectives have a lane of their own."""
 _KERNEL, _COPIES, _TASK, _CALL, _LEFT_OUT = "kernel", "gpu_memcpy", "npu_task", "cann_runtime", ""
 """Categories. Only the first two are work: other tasks wait for events, record them, or are parts of a collective."""
 _LAUNCHES = ("cpu_op", _CALL, "dequeue")
@@ -105,8 +107,8 @@ def _rank(path: Path, folder: Path) -> tuple[int | None, bool]:
 # ---- from rows to a trace
 
 
-def read_ascend(files: RankFiles) -> Trace:
-    """One rank's Trace. A file that cannot be read costs itself, if there are others."""
+def read_ascend(files: RankFiles, own: Sequence[str] = ()) -> Trace:
+    """One rank's Trace. A file that cannot be read costs itself, if there are others. `own`: the user's patterns of names that communicate."""
     parts, caveats = list[_Part](), list[str]()
     for path in files.traces:
         try:
@@ -124,7 +126,7 @@ def read_ascend(files: RankFiles) -> Trace:
     if not parts:
         raise BrokenFile(files.traces[0], "cannot be read, nor can the other files of its rank")
     columns = _together(parts)
-    draft = assemble(columns, ())
+    draft = assemble(columns, (), own=own)
     # Every task has a type, so no kernel's name has to be known.
     typed = np.array([category in (_KERNEL, _COPIES) for category in draft.names.category], dtype=np.bool_)
     draft = dataclasses.replace(draft, names=dataclasses.replace(draft.names, by_rule=draft.names.by_rule | typed))
@@ -166,7 +168,8 @@ class _Part:
 
 def _understood(rows: Rows) -> _Part:
     process = {what.pid: rows.processes.get(what.pid, "") for what in rows.whats}
-    names = [(_category(process[what.pid], what), what.text) for what in rows.whats]
+    has_lane = any(text in _COLLECTIVES for text in process.values())
+    names = [(_category(process[what.pid], what, has_lane), what.text) for what in rows.whats]
     together = np.array([process[what.pid] in _COLLECTIVES for what in rows.whats], dtype=np.bool_)[rows.what]
     work = _of(rows, names, _KERNEL)
     collectives = np.flatnonzero(work & together)
@@ -193,9 +196,11 @@ def _of(rows: Rows, names: Sequence[tuple[str, str]], *categories: str) -> NDArr
     return np.array([category in categories for category, _ in names], dtype=np.bool_)[rows.what]
 
 
-def _category(process: str, what: What) -> str:
+def _category(process: str, what: What, collectives_have_a_lane: bool) -> str:
     if process == _DERIVED:
         return _LEFT_OUT
+    if process == _HARDWARE and collectives_have_a_lane and _ON_VECTOR_CORES.search(what.text):
+        return _TASK
     if process in _COLLECTIVES:
         return _KERNEL if _COLLECTIVE.match(what.text) else _TASK
     if process == _HARDWARE:

@@ -11,9 +11,18 @@ from numpy.typing import NDArray
 
 from scaleprof.intervals import Ints
 from scaleprof.readers.base import Columns, CommNote
-from scaleprof.readers.comm import Issued, device_comm, host_comm, in_order, issued_by_operators, picked
+from scaleprof.readers.comm import (
+    PEER_COPY,
+    Issued,
+    device_comm,
+    host_comm,
+    in_order,
+    issued_by_operators,
+    picked,
+    started_in,
+)
 from scaleprof.readers.order import in_time_order
-from scaleprof.readers.rules import Hint, Place, kinds_of, place_of
+from scaleprof.readers.rules import HOST, Hint, Place, kinds_of, place_of
 from scaleprof.readers.schema import whole
 from scaleprof.run import ProcessGroup
 from scaleprof.trace import UNKNOWN, Comm, Copies, Events, Kind, Lanes, Names, Operations
@@ -41,10 +50,11 @@ def assemble(
     groups: Sequence[ProcessGroup],
     issued: Sequence[Issued] | None = None,
     since: Ints | None = None,
+    own: Sequence[str] = (),
 ) -> Draft:
     """The tables of a rank. `issued` is what a recorder saw being issued; without it the trace's own operators say so.
 
-    `since` are the starts of the recorded windows.
+    `since` are the starts of the recorded windows, `own` the user's patterns of names that communicate.
     """
     columns = in_time_order(columns)
     notes = columns.notes
@@ -58,14 +68,19 @@ def assemble(
         link=_links(columns),
     )
     no_hints = [Hint.NONE] * len(columns.names)
-    kinds, _ = kinds_of(columns.names, no_hints)
+    beside_device = bool((lanes.device >= 0).any())
+    kinds, _ = kinds_of(columns.names, no_hints, own, beside_device=beside_device)
     device_rows = _device_comm_rows(columns, events, kinds, notes)
-    on_device, hints = device_comm(events, columns.names, device_rows, notes)
+    on_device, hints = device_comm(events, columns.names, device_rows, notes, columns.copied)
     hint_of_row = np.zeros(len(events), dtype=np.int8)
     hint_of_row[device_rows] = hints
-    names, name = _split_names(columns, events, hint_of_row)
+    names, name = _split_names(columns, events, hint_of_row, own, beside_device=beside_device)
+    spans = _host_comm_rows(columns, events, kinds)
+    notes = {
+        **notes,
+        **{row: CommNote(op=columns.names[events.name[row]][1]) for row in spans.tolist() if row not in notes},
+    }
     events = dataclasses.replace(events, name=name)
-    spans = np.array([row for row in sorted(notes) if notes[row].op.startswith("gloo:")], dtype=np.int64)
     issued = issued_by_operators(events, notes) if issued is None else issued
     sizes = {group.name: len(group.ranks) for group in groups}
     comm = _all_comm(on_device, host_comm(events, spans, notes, issued, sizes=sizes, since=since))
@@ -98,18 +113,30 @@ def _links(columns: Columns) -> NDArray[np.int32]:
 def _device_comm_rows(
     columns: Columns, events: Events, kinds: NDArray[np.uint8], notes: Mapping[int, CommNote]
 ) -> NDArray[np.int64]:
-    """Kernels that communicate, by name or by metadata, and peer copies on the streams of such kernels."""
+    """Kernels that communicate, by name or by metadata, and copies between devices that stand on their streams or that communication starts."""
     places = np.array([place_of(category) for category, _ in columns.names], dtype=np.int8)
     is_kernel = (places == Place.KERNEL)[events.name]
-    chosen = (((places == Place.KERNEL) & (kinds == Kind.COLLECTIVE))[events.name]) if len(places) else is_kernel
+    by_name = np.isin(places, (Place.KERNEL, Place.COPY)) & (kinds == Kind.COLLECTIVE)
+    chosen = by_name[events.name] if len(places) else is_kernel
     noted = np.array(sorted(notes), dtype=np.int64)
     chosen[noted[is_kernel[noted]]] = True
-    peer_copy = np.array([text.startswith("Memcpy PtoP") for _, text in columns.names], dtype=np.bool_)
-    on_comm_lane = np.isin(events.lane, np.unique(events.lane[chosen]))
-    return np.flatnonzero(chosen | (peer_copy[events.name] & on_comm_lane))
+    peer_copy = np.array([text.startswith(PEER_COPY) for _, text in columns.names], dtype=np.bool_)
+    copies = np.flatnonzero(peer_copy[events.name]) if len(peer_copy) else np.zeros(0, dtype=np.int64)
+    on_comm_lane = np.isin(events.lane[copies], np.unique(events.lane[chosen]))
+    chosen[copies[on_comm_lane | started_in(events, columns.names, copies)]] = True
+    return np.flatnonzero(chosen)
 
 
-def _split_names(columns: Columns, events: Events, hints: NDArray[np.int8]) -> tuple[Names, NDArray[np.int32]]:
+def _host_comm_rows(columns: Columns, events: Events, kinds: NDArray[np.uint8]) -> Ints:
+    """Spans on host threads in which communication runs: gloo's, MPI's, and those the user names."""
+    on_host = np.array([place_of(category) in HOST for category, _ in columns.names], dtype=np.bool_)
+    runs = on_host & np.isin(kinds, (Kind.COLLECTIVE, Kind.P2P))
+    return np.flatnonzero(runs[events.name]) if len(runs) else np.zeros(0, dtype=np.int64)
+
+
+def _split_names(
+    columns: Columns, events: Events, hints: NDArray[np.int8], own: Sequence[str], *, beside_device: bool
+) -> tuple[Names, NDArray[np.int32]]:
     """Names, split where single events' metadata says something else about them (RCCL calls every kernel alike)."""
     key = events.name * np.int32(len(Hint))
     key += hints
@@ -119,7 +146,7 @@ def _split_names(columns: Columns, events: Events, hints: NDArray[np.int8]) -> t
     number = np.zeros(len(used), dtype=np.int32)
     number[keys] = np.arange(len(keys))
     pairs = [columns.names[key // len(Hint)] for key in keys.tolist()]
-    kind, by_rule = kinds_of(pairs, [Hint(key % len(Hint)) for key in keys.tolist()])
+    kind, by_rule = kinds_of(pairs, [Hint(key % len(Hint)) for key in keys.tolist()], own, beside_device=beside_device)
     names = Names(tuple(text for _, text in pairs), tuple(category for category, _ in pairs), kind, by_rule)
     return names, number[key]
 

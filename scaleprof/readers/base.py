@@ -50,7 +50,8 @@ class Reader:
     name: str
     recognises: str
     """What it reads, in one sentence."""
-    read: Callable[[RankFiles], Trace]
+    read: Callable[[RankFiles, Sequence[str]], Trace]
+    """Makes the files of a rank a Trace; the second argument are the user's patterns of names that communicate."""
     facts_of: Callable[[Path], FileFacts | None] | None = None
     """Looks into a file without reading it all; None means another kind of file. Raises BrokenFile for one that nothing can read.
     Absent where a reader's runs are recognised by their folders."""

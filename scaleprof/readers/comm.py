@@ -2,7 +2,7 @@
 
 On a device the activity is a kernel; what it is comes from its own metadata, else from the host spans around its launch
 (`record_param_comms`, `nccl:*`), else from its name. With gloo the activity is a `gloo:*` span on a worker thread, and the operator that
-issued it (`c10d::*`) is found by order, size and causality.
+issued it (`c10d::*`) is found by order, size and causality; so it is with MPI.
 """
 
 import re
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from scaleprof.intervals import Ints
 from scaleprof.readers.base import CommNote
-from scaleprof.readers.rules import Hint
+from scaleprof.readers.families import bare_name, operation_in
+from scaleprof.readers.rules import HOST, Hint, place_of
 from scaleprof.trace import UNKNOWN, Comm, Events
 
 DTYPE_BYTES = {
@@ -34,25 +35,30 @@ _OPS = (
     ("alltoall", "all_to_all"),
     ("sendrecv", "send_recv"),
     ("broadcast", "broadcast"),
+    ("bcast", "broadcast"),
     ("barrier", "barrier"),
     ("gather", "gather"),
     ("scatter", "scatter"),
     ("reduce", "reduce"),
     ("send", "send"),
     ("recv", "recv"),
+    ("receive", "recv"),
 )
-_KERNEL_OP = re.compile(r"(?i)nccl\w*?kernel_(\w+?)(?:_|\(|$)|hcom_(\w+?)_")
-_OTHER_KERNELS = (
-    (re.compile(r"(?i)all_?reduce|cross_device_reduce|multimem_reduce"), "all_reduce"),
-    (re.compile(r"(?i)all_?gather"), "all_gather"),
-    (re.compile(r"(?i)reduce_?scatter"), "reduce_scatter"),
-    (re.compile(r"(?i)all_?to_?all|\bep::\w+::(dispatch|combine)"), "all_to_all"),
-    (re.compile(r"(?i)broadcast"), "broadcast"),
+_WORDS_OF_OPS = frozenset(op for _, op in _OPS)
+_KERNEL_DTYPE = re.compile(
+    r"_(?i:Sum|Prod|Max|Min|Avg|MinMax|PreMulSum|SumPostDiv)_([A-Za-z0-9]+(?:_t)?)(?=_(?:RING|TREE|COLLNET|NVLS|PAT|LL|SIMPLE)|[(<]|$)"
 )
-"""What kernels of other libraries are called."""
-_KERNEL_DTYPE = re.compile(r"_(?:Sum|Prod|Max|Min|Avg|PreMulSum|SumPostDiv)_(\w+?)(?:\(|$)")
+_SHORT_DTYPES = {"f": "float", "bf": "bfloat", "i": "int", "u": "uint"}
+_SHORT_DTYPE = re.compile(r"(f|bf|i|u)(8|16|32|64)")
+_COPY, _UNSAID = "copy", "unknown"
 _GLOO_RUNS_AS = {"reduce_scatter": "all_reduce"}  # gloo has no reduce-scatter of its own
+_TITLES = re.compile(r"(nccl|hccl|xccl):")
+"""Spans that torch puts around what it hands to a library."""
+_SYMMETRIC = re.compile(r"symm_mem::")
+_STARTS = re.compile(r"_?c10d(_functional(_autograd)?)?::|symm_mem::|record_param_comms$|(nccl|hccl|xccl|ucc):")
+PEER_COPY = "Memcpy PtoP"
 _GATHERS = ("all_gather", "gather")  # the output is the large side
+NO_ROWS: Ints = np.zeros(0, dtype=np.int64)
 _LARGEST = 2**62  # hostile numbers must not overflow a column
 _PARAMS = "record_param_comms"
 CAUSALITY_NS = 1_000  # clocks of one process may disagree by this much about what came first
@@ -100,35 +106,52 @@ def large_side(op: str, note: CommNote) -> int:
 
 
 def device_comm(
-    events: Events, names: Sequence[tuple[str, str]], rows: Ints, notes: Mapping[int, CommNote]
+    events: Events,
+    names: Sequence[tuple[str, str]],
+    rows: Ints,
+    notes: Mapping[int, CommNote],
+    copied: tuple[Ints, Ints] = (NO_ROWS, NO_ROWS),
 ) -> tuple[Comm, NDArray[np.int8]]:
     """The collectives on device streams, from the rows of their kernels, and a hint per row whether it is point-to-point.
 
+    `copied` are the rows of copies and their bytes: a copy between devices is a piece of an operation, and counts what it carries itself.
     The loop is over collectives, few of all events.
     """
     link = events.link[rows]
     issued = np.where(link >= 0, events.start_ns[link], UNKNOWN)
     said = [row for row in sorted(notes) if notes[row].op not in ("", "wait") and names[events.name[row]][1] == _PARAMS]
     params = _around(events, rows, np.array(said, dtype=np.int64))
-    titled = np.array([text.startswith(("nccl:", "hccl:", "xccl:")) for _, text in names], dtype=np.bool_)
-    device_name = np.zeros(len(names), dtype=np.bool_)
-    device_name[events.name[rows]] = True
-    titles = _around(events, rows, np.flatnonzero((titled & ~device_name)[events.name]))
+    titles = _around(events, rows, host_spans(events, names, _TITLES))
+    symmetric = _around(events, rows, host_spans(events, names, _SYMMETRIC))
     found: list[tuple[str, CommNote]] = []
     for place, row in enumerate(rows.tolist()):
         text = names[events.name[row]][1]
         note = notes.get(row) or notes.get(int(params[place])) or CommNote(dtype=_dtype_in(text))
+        if text.startswith(PEER_COPY):
+            found.append((_COPY, CommNote(group=note.group)))
+            continue
         op = op_of(note.op) if note.op else ""
         if not op and titles[place] >= 0:
             op = op_of(names[events.name[titles[place]]][1])
-        found.append((op or _op_in(text), note))
+        if note.in_elements == UNKNOWN and titles[place] >= 0:
+            shown = notes.get(int(titles[place]), CommNote())
+            note = replace(
+                note, in_elements=shown.in_elements, out_elements=shown.out_elements, dtype=shown.dtype or note.dtype
+            )
+        op = op or _op_in(text)
+        if op == _UNSAID and symmetric[place] >= 0:
+            op = op_of(names[events.name[symmetric[place]]][1])
+        found.append((op, note))
+    bytes = np.array([large_side(op, note) for op, note in found], dtype=np.int64)
+    pieces = [place for place, (op, _) in enumerate(found) if op == _COPY]
+    bytes[pieces] = _copied_bytes(rows[pieces], copied)
     order = np.lexsort((events.start_ns[rows], np.where(issued >= 0, issued, events.start_ns[rows])))
     picked = [found[place] for place in order.tolist()]
     comm = Comm(
         row=rows[order].astype(np.int32),
         issued_ns=issued[order],
         op=tuple(op for op, _ in picked),
-        bytes=np.array([large_side(op, note) for op, note in picked], dtype=np.int64),
+        bytes=bytes[order],
         dtype=tuple(note.dtype for _, note in picked),
         group=tuple(note.group for _, note in picked),
         seq=np.array([note.seq for _, note in picked], dtype=np.int64),
@@ -138,32 +161,65 @@ def device_comm(
     return comm, hints
 
 
+def _copied_bytes(rows: Ints, copied: tuple[Ints, Ints]) -> Ints:
+    known, sizes = copied
+    if not len(known):
+        return np.full(len(rows), UNKNOWN, dtype=np.int64)
+    place = np.minimum(np.searchsorted(known, rows), len(known) - 1)
+    return np.where(known[place] == rows, sizes[place], UNKNOWN)
+
+
 def _op_in(kernel: str) -> str:
-    found = _KERNEL_OP.search(kernel)
-    named = (found[1] or found[2]) if found else ""
-    if kernel.startswith("Memcpy"):
-        return "copy"
-    if named:
-        return "unknown" if named.lower() == "generic" else op_of(named)
-    return next((op for pattern, op in _OTHER_KERNELS if pattern.search(kernel)), "unknown")
+    op = operation_in(kernel) or op_of(bare_name(kernel))
+    return op if op in _WORDS_OF_OPS or operation_in(kernel) else _UNSAID
 
 
 def _dtype_in(kernel: str) -> str:
     found = _KERNEL_DTYPE.search(kernel)
-    return found[1] if found else ""
+    if not found:
+        return ""
+    short = _SHORT_DTYPE.fullmatch(found[1])
+    return _SHORT_DTYPES[short[1]] + short[2] if short else found[1]
+
+
+def started_in(events: Events, names: Sequence[tuple[str, str]], rows: Ints) -> NDArray[np.bool_]:
+    """Which device activities an operator or a span of communication started on the host."""
+    return _around(events, rows, host_spans(events, names, _STARTS)) >= 0
+
+
+def host_spans(events: Events, names: Sequence[tuple[str, str]], pattern: re.Pattern[str]) -> Ints:
+    """The rows of host spans whose name fits."""
+    fits = [place_of(category) in HOST and pattern.match(text) is not None for category, text in names]
+    return np.flatnonzero(np.array(fits, dtype=np.bool_)[events.name])
 
 
 def _around(events: Events, rows: Ints, spans: Ints) -> Ints:
-    """For each device activity, the last of the given host spans that encloses its launch on its thread; -1 where none does."""
+    """For each device activity, the innermost of the given host spans that encloses its launch on its thread; -1 where none does."""
     result = np.full(len(rows), -1, dtype=np.int64)
     for lane in np.unique(events.lane[spans]).tolist():  # a few threads
         here = spans[events.lane[spans] == lane]
         launched = np.flatnonzero((events.link[rows] >= 0) & (events.lane[events.link[rows]] == lane))
         at = events.start_ns[events.link[rows[launched]]]
-        place = np.searchsorted(events.start_ns[here], at, side="right") - 1
-        inside = (place >= 0) & (at < events.start_ns[here[place]] + events.dur_ns[here[place]])
-        result[launched[inside]] = here[place[inside]]
+        end = events.start_ns[here] + events.dur_ns[here]
+        place, parent = (
+            np.searchsorted(events.start_ns[here], at, side="right") - 1,
+            _parents(events.start_ns[here], end),
+        )
+        while len(over := np.flatnonzero((place >= 0) & (at >= end[place]))):
+            place[over] = parent[place[over]]
+        result[launched[place >= 0]] = here[place[place >= 0]]
     return result
+
+
+def _parents(start: Ints, end: Ints) -> Ints:
+    """For each span, in order of start, the last one before it that is not over when it begins; -1 for none. The loop is over collectives."""
+    parents, open_spans, over = [], list[int](), end.tolist()
+    for place, begins in enumerate(start.tolist()):
+        while open_spans and over[open_spans[-1]] <= begins:
+            open_spans.pop()
+        parents.append(open_spans[-1] if open_spans else -1)
+        open_spans.append(place)
+    return np.array(parents, dtype=np.int64)
 
 
 def issued_by_operators(events: Events, notes: Mapping[int, CommNote]) -> list[Issued]:

@@ -20,11 +20,11 @@ from scaleprof.trace import Samples, Steps, Trace
 _VERSIONS = ("cuda_runtime_version", "cuda_driver_version", "cupti_version", "hip_runtime_version", "roctracer_version")
 
 
-def read_foreign(files: RankFiles) -> Trace:
-    """One rank's Trace from Kineto files alone."""
+def read_foreign(files: RankFiles, own: Sequence[str] = ()) -> Trace:
+    """One rank's Trace from Kineto files alone; `own` are the user's patterns of names that communicate."""
     columns = read_columns(files.traces)
     facts = facts_in(columns.metadata, files.traces[0])
-    draft = assemble(columns, facts.process_groups)
+    draft = assemble(columns, facts.process_groups, own=own)
     windows = whole_steps(annotated_windows(draft, stretches(columns)), columns)
     info, caveats, extra = rank_info(files, columns, draft), columns.caveats, columns.extra
     del columns  # the facts are measured without what the trace does not need

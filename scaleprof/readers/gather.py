@@ -21,16 +21,16 @@ from scaleprof.readers.fragments import UNREADABLE, Fragments
 from scaleprof.readers.grown import Grown, GrownSide
 from scaleprof.readers.operations import Flops, counts_flops, flops_of_event
 from scaleprof.readers.order import inverse, is_sorted
-from scaleprof.readers.rules import Place, category_of, place_of, runs_on_device
+from scaleprof.readers.rules import HOST, Place, category_of, place_of, runs_on_device
 from scaleprof.readers.scan import Block, Scanned, Scanner
 from scaleprof.readers.schema import (
     FRAGMENT,
     NO_ARGUMENTS,
     ONE,
-    SPEAKS_OF_COMM,
     Complete,
     Meta,
     note_of,
+    speaks_of_comm,
     text_of,
     whole,
 )
@@ -296,7 +296,8 @@ class Gathered:
         for category, text in islice(self.names, self._wanted.shape[1], None):
             place = place_of(category_of(category))
             linked = place in (Place.KERNEL, Place.COPY, Place.CALL)
-            speaking, counting = text.startswith(SPEAKS_OF_COMM), place == Place.OPERATOR and counts_flops(text)
+            speaking = speaks_of_comm(text, on_host=place in HOST)
+            counting = place == Place.OPERATOR and counts_flops(text)
             new.append((linked, place == Place.COPY, not linked and speaking, counting))
         if new:
             self._wanted = np.concatenate((self._wanted, np.array(new, dtype=np.bool_).T), axis=1)

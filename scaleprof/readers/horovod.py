@@ -21,6 +21,7 @@ from scaleprof.errors import BrokenFile
 from scaleprof.intervals import EMPTY, Ints, Spans
 from scaleprof.readers.base import FileFacts
 from scaleprof.readers.comm import op_of
+from scaleprof.readers.families import is_own
 from scaleprof.readers.fusion import WIRE, Groups, groups_of, latest_before
 from scaleprof.readers.horovod_caveats import caveats_of
 from scaleprof.readers.text import head_of
@@ -61,12 +62,12 @@ def facts_of(path: Path) -> FileFacts | None:
     return FileFacts(path, world_size=max(ranks) + 1 if ranks else None)
 
 
-def read_horovod(files: RankFiles) -> Trace:
-    """The coordinator's Trace from its timeline."""
+def read_horovod(files: RankFiles, own: Sequence[str] = ()) -> Trace:
+    """The coordinator's Trace from its timeline; activities that one of the user's patterns fits communicate."""
     timeline = read_timeline(files.traces[0])
     groups = groups_of(timeline)
     steps, source = _steps(timeline, groups)
-    names, events, group = _events(timeline, groups, steps)
+    names, events, group = _events(timeline, groups, steps, own)
     comm = _comm(groups, _rows_of(names, events, _COLLECTIVE), group)
     copies = np.flatnonzero((names.kind == Kind.COPY)[events.name])
     left_out = [f"{path.name} was left out: a run has one timeline" for path in files.traces[1:]]
@@ -175,7 +176,7 @@ class _Part:
     group: Ints | int = -1
 
 
-def _events(timeline: Timeline, groups: Groups, steps: Steps) -> tuple[Names, Events, Ints]:
+def _events(timeline: Timeline, groups: Groups, steps: Steps, own: Sequence[str]) -> tuple[Names, Events, Ints]:
     """The event table, and for each row its group or -1."""
     announced, ticks, marks_ns = timeline.negotiations, timeline.ticks, timeline.marks_ns
     name_of, number = timeline.names.__getitem__, np.arange(len(groups))
@@ -197,10 +198,10 @@ def _events(timeline: Timeline, groups: Groups, steps: Steps) -> tuple[Names, Ev
         _Part(_COLLECTIVE, groups.wire_name.__getitem__, number, groups.wire, step, group=number),
         _Part(_ACTIVITY, name_of, groups.activity_name[other], aside, step[group], group=group),
     )
-    return _table(parts)
+    return _table(parts, own)
 
 
-def _table(parts: Sequence[_Part]) -> tuple[Names, Events, Ints]:
+def _table(parts: Sequence[_Part], own: Sequence[str]) -> tuple[Names, Events, Ints]:
     """All parts in order of time; at the same time a negotiation stands before its ticks."""
     names: dict[tuple[str, str], int] = {}
     name = []
@@ -215,7 +216,7 @@ def _table(parts: Sequence[_Part]) -> tuple[Names, Events, Ints]:
         np.concatenate([np.broadcast_to(getattr(part, column), len(part.which)) for part in parts])[order]
         for column in ("step", "lane", "group")
     )
-    kinds = [_kind(category, text) for category, text in names]
+    kinds = [_kind(category, text, own) for category, text in names]
     return (
         Names(
             text=tuple(text for _, text in names),
@@ -235,8 +236,10 @@ def _table(parts: Sequence[_Part]) -> tuple[Names, Events, Ints]:
     )
 
 
-def _kind(category: str, text: str) -> tuple[Kind, bool]:
+def _kind(category: str, text: str, own: Sequence[str]) -> tuple[Kind, bool]:
     """What events of this name are, and whether a rule said so."""
+    if category == _ACTIVITY and is_own(text, own):
+        return Kind.COLLECTIVE, True
     if category == _ACTIVITY:
         found = [kind for pattern, kind in _KINDS_OF_ACTIVITIES if pattern.match(text)]
         return (found[0], True) if found else (Kind.OTHER, False)

@@ -36,8 +36,8 @@ from scaleprof.run import (
 from scaleprof.trace import Events, Steps, Trace
 
 
-def read_recorded(files: RankFiles) -> Trace:
-    """One rank's Trace from its folder."""
+def read_recorded(files: RankFiles, own: Sequence[str] = ()) -> Trace:
+    """One rank's Trace from its folder; `own` are the user's patterns of names that communicate."""
     folder = files.folder
     if folder is None:
         raise InputError(f"rank {files.rank}: a recorded rank needs its folder")
@@ -46,7 +46,7 @@ def read_recorded(files: RankFiles) -> Trace:
     stream = Stream(folder, STEPS_FILE)
     lines = step_lines(stream)
     if not lines and info.level is None and files.traces:
-        return _of_their_profiler(files, info, caveats)
+        return _of_their_profiler(files, info, caveats, own)
     caveats += [*stream.caveats, *missing_steps(stream)]
     if not lines:
         caveats.append(f"{STEPS_FILE} holds no steps: nothing but collectives, waits and samples can be shown")
@@ -56,7 +56,7 @@ def read_recorded(files: RankFiles) -> Trace:
     caveats += _unsaved(files.traces, lines)
     in_windows = _covered(files.traces, columns, lines)
     since = np.sort(np.array([host.start[steps[0]] for steps in in_windows if len(steps)], dtype=np.int64))
-    draft = assemble(columns, info.process_groups, beside.issued or None, since if len(since) else None)
+    draft = assemble(columns, info.process_groups, beside.issued or None, since if len(since) else None, own)
     steps, events = _steps(draft, _on_device_clock(lines, beside.device_waits), host, in_windows)
     return Trace(
         info=info,
@@ -76,10 +76,10 @@ def read_recorded(files: RankFiles) -> Trace:
     )
 
 
-def _of_their_profiler(files: RankFiles, info: RankInfo, caveats: Sequence[str]) -> Trace:
+def _of_their_profiler(files: RankFiles, info: RankInfo, caveats: Sequence[str], own: Sequence[str]) -> Trace:
     """The Trace of profiler files that stand beside our record of the rank, and of nothing else."""
     columns = read_columns(files.traces)
-    draft = assemble(columns, info.process_groups)
+    draft = assemble(columns, info.process_groups, own=own)
     windows = whole_steps(annotated_windows(draft, stretches(columns), of_optimizer=True), columns)
     if info.local_batch is not None:
         samples = np.full(len(windows.steps), float(info.local_batch))

@@ -1,4 +1,5 @@
-"""What an event is, decided once per distinct name: the one table of rules. Metadata first, then the category, then the name.
+"""What an event is, decided once per distinct name: the one table of rules. Metadata first, then the user's own patterns of what communicates,
+then the families of libraries that do (`families.py`), then the rules by category and name.
 
 The first rule that fits wins. A kernel that no rule knows is taken as compute, so that the account closes, and is listed as unclassified
 (`by_rule` False): add a rule here when such a list shows a family.
@@ -12,6 +13,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from scaleprof.readers.families import MOST_LETTERS, family_of, is_collective_span, is_own, is_transfer_span
 from scaleprof.trace import Kind
 
 
@@ -56,6 +58,7 @@ _PLACES = {
     "cpu_op": Place.OPERATOR,
     "user_annotation": Place.ANNOTATION,
 }
+HOST = (Place.OPERATOR, Place.ANNOTATION)
 _DEVICE_ASIDE = ("gpu_user_annotation", "cuda_sync")
 _CALLS = re.compile(r"(runtime|driver)$")
 
@@ -75,15 +78,6 @@ def _rule(place: Place, kind: Kind, *alternatives: str) -> Rule:
 
 _ANY_CASE = "(?i)"
 RULES: tuple[Rule, ...] = (
-    # Kernels that communicate (`method` 0.4). NCCL has renamed its kernels twice.
-    _rule(
-        Place.KERNEL,
-        Kind.COLLECTIVE,
-        _ANY_CASE + r"nccl(Dev)?Kernel",
-        r"ncclSymk?DevKernel",
-        r"rccl|msccl|nvshmem|deep_?ep\b|::deep_?ep::|dpsk::ep::|hybrid_?ep",
-        r"(one|two)_?shot_all_?reduce|multimem_|cross_device_reduce|oneccl|hccl|hcom_",
-    ),
     # Kernels that compute, by library and by what frameworks call them.
     _rule(
         Place.KERNEL,
@@ -137,9 +131,9 @@ RULES: tuple[Rule, ...] = (
     # Operators. Those that only enqueue communication are launches: no compute, and no transfer either.
     _rule(Place.OPERATOR, Kind.WAIT, r"^(_?c10d_functional|aten)::wait_tensor|^c10d::monitored_barrier"),
     _rule(Place.OPERATOR, Kind.LAUNCH, r"^_?c10d(_functional(_autograd)?)?::|^symm_mem::|^Hccl[A-Z]"),
-    _rule(Place.OPERATOR, Kind.OTHER, r"^record_param_comms$|^(nccl|hccl|xccl|ucc|mpi):"),
-    _rule(Place.OPERATOR, Kind.P2P, r"^gloo:(send|recv)"),
-    _rule(Place.OPERATOR, Kind.COLLECTIVE, r"^gloo:"),
+    _rule(Place.OPERATOR, Kind.OTHER, r"^record_param_comms$|^(nccl|hccl|xccl|ucc):"),
+    _rule(Place.OPERATOR, Kind.LAUNCH, r"^MPI_I(?!nit)[a-z]"),
+    _rule(Place.OPERATOR, Kind.WAIT, r"^MPI_Wait"),
     _rule(Place.OPERATOR, Kind.INPUT, r"^enumerate\(Data(Loader|Pipe)\)|^aten::pin_memory"),
     _rule(Place.OPERATOR, Kind.COMPILE, r"CompiledFxGraph|^dynamo_timed|TorchDynamo|_compile\.compile_inner"),
     _rule(
@@ -147,9 +141,8 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(Place.OPERATOR, Kind.OP, ""),
     # Annotations.
-    _rule(Place.ANNOTATION, Kind.P2P, r"^gloo:(send|recv)"),
-    _rule(Place.ANNOTATION, Kind.COLLECTIVE, r"^gloo:"),
-    _rule(Place.ANNOTATION, Kind.OTHER, r"^(nccl|hccl|xccl|ucc|mpi):|^record_param_comms$"),
+    _rule(Place.ANNOTATION, Kind.OTHER, r"^(nccl|hccl|xccl|ucc):|^record_param_comms$|^MPI_I(?!nit)[a-z]"),
+    _rule(Place.ANNOTATION, Kind.WAIT, r"^MPI_Wait"),
     _rule(Place.ANNOTATION, Kind.INPUT, r"^enumerate\(Data(Loader|Pipe)\)|\b(data_load|next_batch|wait_for_batch)\b"),
     _rule(
         Place.ANNOTATION,
@@ -184,22 +177,52 @@ def runs_on_device(category: str) -> bool:
     return place_of(category) in (Place.KERNEL, Place.COPY) or category in _DEVICE_ASIDE
 
 
-def kind_of(category: str, name: str, hint: Hint = Hint.NONE) -> tuple[Kind, bool]:
-    """What events of this name are, and whether a rule said so."""
+def kind_of(
+    category: str, name: str, hint: Hint = Hint.NONE, own: Sequence[str] = (), *, beside_device: bool = False
+) -> tuple[Kind, bool]:
+    """What events of this name are, and whether a rule said so. `own` are the user's patterns of names that communicate.
+
+    `beside_device`: there is a device that does the work, so that what the host's operators do is to start it.
+    """
     place = place_of(category)
     if place == Place.ASIDE:
         return Kind.OTHER, True
     if hint != Hint.NONE:
         return (Kind.P2P if hint == Hint.P2P else Kind.COLLECTIVE), True
-    for rule in RULES:
-        if rule.place == place and rule.pattern.search(name):
-            return rule.kind, True
-    return Kind.COMPUTE, False
+    name = name[:MOST_LETTERS]
+    kind = _by_name(place, name)
+    if place in (Place.KERNEL, Place.COPY):
+        return (Kind.COLLECTIVE, True) if is_own(name, own) else (kind or Kind.COMPUTE, kind is not None)
+    if kind in (Kind.OP, Kind.PHASE) and is_own(name, own):  # what the rules know of communication on the host stays so
+        if not beside_device:
+            return Kind.COLLECTIVE, True
+        return (Kind.LAUNCH if kind == Kind.OP else kind), True
+    return kind or Kind.OTHER, kind is not None
 
 
-def kinds_of(names: Sequence[tuple[str, str]], hints: Sequence[Hint]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def _by_name(place: Place, name: str) -> Kind | None:
+    """The kind by the families, else by the rules; None for a name that none knows."""
+    if place == Place.KERNEL and family_of(name):
+        return Kind.COLLECTIVE
+    if place in HOST and is_transfer_span(name):
+        return Kind.P2P
+    if place in HOST and is_collective_span(name):
+        return Kind.COLLECTIVE
+    return next((rule.kind for rule in RULES if rule.place == place and rule.pattern.search(name)), None)
+
+
+def kinds_of(
+    names: Sequence[tuple[str, str]],
+    hints: Sequence[Hint],
+    own: Sequence[str] = (),
+    *,
+    beside_device: bool = False,
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Kind and `by_rule` of every distinct name."""
-    found = [kind_of(category, name, hint) for (category, name), hint in zip(names, hints, strict=True)]
+    found = [
+        kind_of(category, name, hint, own, beside_device=beside_device)
+        for (category, name), hint in zip(names, hints, strict=True)
+    ]
     return (
         np.array([kind for kind, _ in found], dtype=np.uint8),
         np.array([by_rule for _, by_rule in found], dtype=np.bool_),

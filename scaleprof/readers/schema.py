@@ -30,6 +30,7 @@ class Arguments(msgspec.Struct, gc=False, frozen=True):
     group_id: Number = msgspec.field(name="Process Group ID", default=None)
     group_size: Number = msgspec.field(name="Group size", default=None)
     group_ranks: msgspec.Raw = msgspec.field(name="Process Group Ranks", default=_NOTHING)
+    communicator: Number = msgspec.field(name="Comms Id", default=None)
     seq: Number = msgspec.field(name="Seq", default=None)
     source: Number = msgspec.field(name="Src Rank", default=None)
     target: Number = msgspec.field(name="Dst Rank", default=None)
@@ -87,13 +88,23 @@ FRAGMENT = msgspec.json.Decoder(Fragment)
 _LISTS = ("TensorList", "GenericList")
 _NO_TENSOR = ("Scalar", "ScalarList")
 _DEEPEST_LIST = 8  # lists of lists of tensors are met; hostile files nest without end
-SPEAKS_OF_COMM = ("c10d::", "gloo:", "record_param_comms")
+_TITLES = ("nccl:", "hccl:", "xccl:")
+"""Spans around what is handed to a library; in traces of 2021 to 2023 they show their tensors."""
+_SHOWS_TENSORS = ("c10d::", "gloo:", "mpi:", *_TITLES)
+_SPEAKS_OF_COMM = ("c10d::", "gloo:", "mpi:", "record_param_comms")
+
+
+def speaks_of_comm(text: str, *, on_host: bool) -> bool:
+    """Whether the arguments of events of this name may say something about a collective."""
+    return text.startswith(_SPEAKS_OF_COMM) or (on_host and text.startswith(_TITLES))
 
 
 def note_of(name: str, arguments: Arguments) -> CommNote:
-    if name.startswith(("c10d::", "gloo:")):
+    if name.startswith(_SHOWS_TENSORS):
         return _note_of_shapes(name, bytes(arguments.shapes), bytes(arguments.types), bytes(arguments.values))
     group = arguments.group if arguments.group is not None else arguments.group_id
+    if group is None and arguments.communicator is not None:
+        group = f"communicator {arguments.communicator}"
     peer = arguments.target if "send" in str(arguments.collective) else arguments.source
     return CommNote(
         op=str(arguments.collective or ""),

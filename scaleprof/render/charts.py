@@ -10,6 +10,7 @@ from scaleprof.render.figures.bars import bars, stacked_bars
 from scaleprof.render.figures.base import Spec, inert
 from scaleprof.render.figures.heatmap import heatmap
 from scaleprof.render.figures.lines import lines
+from scaleprof.render.figures.loglog import loglog
 from scaleprof.render.figures.waterfall import waterfall
 from scaleprof.render.palette import LIGHT
 from scaleprof.results import Chart, Table
@@ -23,6 +24,7 @@ KINDS: dict[str, Callable[[Chart], Spec]] = {
     "bars": bars,
     "waterfall": waterfall,
     "heatmap": heatmap,
+    "loglog": loglog,
 }
 
 

@@ -135,10 +135,34 @@ TERMS = (
         ("busbw", "bus bandwidth"),
     ),
     Term(
+        "latency",
+        "Latency of an operation",
+        "What a collective takes however small it is: where the line fitted to its times by size begins.",
+        ("alpha_us",),
+    ),
+    Term(
+        "reference-share",
+        "Share of the reference",
+        "The time that the links took in the log of nccl-tests that was given, over the time they took here, for the same operations and sizes.",
+        ("share of the reference", "reference share", "reference_share"),
+    ),
+    Term(
+        "interpolation-error",
+        "Interpolation error",
+        "How far off a time is, in the middle, when its size is left out and it is read between the neighbouring sizes.",
+        ("interpolation error", "interpolation_error"),
+    ),
+    Term(
         "steady-steps",
         "Steady steps",
         "Steps after warm-up that every rank has seen and no start or stop of the profiler disturbed. All statistics use these.",
         ("steady",),
+    ),
+    Term(
+        "look-alikes",
+        "Look-alikes",
+        "Kernels that count as compute and have a name such as those that communicate. If they do, --communication counts them.",
+        ("lookalike", "looks like communication"),
     ),
     Term(
         "interval",

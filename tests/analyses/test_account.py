@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaleprof.align import LEAVES
+from scaleprof.align import CLASSES
 from scaleprof.analyses.account import METHODS, account, segments
 from scaleprof.trace import UNKNOWN, Kind
 from tests.making import HOST, STREAM_7, STREAM_20, WORKER, Event, Made, Step, make_trace, waits_of
@@ -15,7 +15,7 @@ from tests.making import HOST, STREAM_7, STREAM_20, WORKER, Event, Made, Step, m
 
 def leaves_of(made: Made) -> list[list[int]]:
     table = account(make_trace(made))
-    return np.column_stack([table[f"{leaf}_ns"] for leaf in LEAVES]).tolist()
+    return np.column_stack([table[f"{leaf}_ns"] for leaf in CLASSES]).tolist()
 
 
 def test_a_device_step_is_divided_by_class_with_compute_first() -> None:
@@ -165,7 +165,7 @@ def test_the_parts_always_add_up_and_segments_cover_exactly_the_exposed_time(
     )
     trace = make_trace(made)
     table = account(trace)
-    total = sum(table[f"{leaf}_ns"] for leaf in LEAVES)
+    total = sum(table[f"{leaf}_ns"] for leaf in CLASSES)
     assert (total == table["window_ns"]).all()
     pieces = {row[0]: row[3] - row[2] for row in segments(trace).rows()}
     assert sum(pieces.values()) == table["exposed_comm_ns"].sum()

@@ -30,7 +30,11 @@ EARLY, LATE = ClockOffset(10**9, 10**9, 5_000, 40_000), ClockOffset(2 * 10**9, 2
 
 def test_the_largest_error_of_a_measured_clock_is_a_metric() -> None:
     result = section(HostClock("a", "a"), measured(EARLY, LATE))
-    assert [(metric.id, metric.value, metric.unit) for metric in result.metrics] == [("clock.bound_us", 70.0, "us")]
+    assert [(metric.id, metric.value, metric.unit) for metric in result.metrics] == [
+        ("clock.bound_us", 70.0, "us"),
+        ("clock.half_width_us", 70.0, "us"),
+    ], "without collectives the bound is all there is"
+    assert result.tables["clocks"]["offset_ms"] == [0.0, 0.005]
     assert not result.caveats
 
 
@@ -38,7 +42,7 @@ def test_a_clock_that_was_measured_once_or_never_is_said() -> None:
     result = section(HostClock("a", "a"), measured(EARLY), HostClock("c", "a"))
     assert result.metrics[0].value == 40.0
     assert result.caveats == (
-        "times of 1 host cannot be compared with the others': host-2",
+        "not comparable: the clock of rank 2 never met rank 0's, in no collective and in no measurement; times between them are not told",
         "clocks measured only once may drift by up to 100 µs a second, beyond their bound",
     )
 

@@ -19,7 +19,7 @@ def test_shares_sum_to_one_and_the_headline_names_the_largest_loss() -> None:
     assert values["time.exposed_memory_share"] == 0
     assert values["time.comm_share"] == 0.3
     assert values["time.overlap_ratio"] == pytest.approx(1 / 3)
-    assert result.headline == "60.0 % of the step is compute; the largest loss is exposed communication with 20.0 %"
+    assert result.headline == "60.0 % of the step is compute; the largest loss is exposed transfer with 20.0 %"
     assert result.tables["time"]["step_ms"] == [1e-4, 1e-4]
 
 

@@ -266,3 +266,23 @@ def test_the_vendors_own_breakdown_comes_out(foreign_traces: Path) -> None:
             4 * elements for elements in (4_097_000, 16_781_312, 37_752_832, 2_469_696)
         ]
         assert trace.names.by_rule.all() and not trace.extra
+
+
+def test_kernels_that_carry_out_a_collective_are_parts_of_it_where_it_has_a_lane(tmp_path: Path) -> None:
+    aiv = task("aiv_all_gather_bfloat16_t", 10, 20, "KERNEL_AIVEC", stream=4)
+    dispatch = task("MoeDistributeDispatchV2", 40, 10, "MIX_AIC")
+    lane = piece("hcom_allGather__868_0_1", HCCL, 0, 9, 22)
+    path = write_bytes(tmp_path / "a.json", json.dumps([*PROCESSES, aiv, dispatch, lane]).encode())
+    trace = read_rank(RankFiles(0, "ascend", (path,)))
+    assert trace.comm.op == ("all_gather", "all_to_all")
+    without = [event for event in PROCESSES if event["pid"] != HCCL]
+    path = write_bytes(tmp_path / "b.json", json.dumps([*without, aiv, dispatch]).encode())
+    trace = read_rank(RankFiles(0, "ascend", (path,)))
+    assert trace.comm.op == ("all_gather", "all_to_all"), "else they are all there is of it"
+
+
+def test_the_users_patterns_count_on_ascend(tmp_path: Path) -> None:
+    mine = task("MyRingExchange", 10, 20, "KERNEL_AIVEC")
+    path = write_bytes(tmp_path / "a.json", json.dumps([*PROCESSES, mine]).encode())
+    trace = read_rank(RankFiles(0, "ascend", (path,)), ("RingExchange",))
+    assert [Kind(kind) for kind in trace.kinds] == [Kind.COLLECTIVE]

@@ -1,10 +1,12 @@
 """Which collectives, how many bytes, and which span belongs to what was issued."""
 
+import msgspec
 import pytest
 
 from scaleprof.intervals import spans
 from scaleprof.readers.base import CommNote
-from scaleprof.readers.comm import Issued, element_bytes, large_side, match_spans, op_of
+from scaleprof.readers.comm import Issued, _dtype_in, element_bytes, large_side, match_spans, op_of
+from scaleprof.readers.schema import Arguments, note_of
 
 OPS = {
     "all_reduce": ("nccl:all_reduce", "c10d::allreduce_", "AllReduce", "gloo:all_reduce", "allreduce_coalesced"),
@@ -98,3 +100,32 @@ def test_without_sizes_the_order_decides() -> None:
 def test_other_operations_are_not_mixed_up() -> None:
     assert match_spans([all_reduce(0)], [(5, "broadcast", 8)]) == [-1]
     assert match_spans([], [(5, "broadcast", 8)]) == [-1]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "dtype"),
+    [
+        ("ncclKernel_AllReduce_RING_LL_Sum_float(ncclDevComm*)", "float"),
+        ("ncclKernel_SendRecv_RING_SIMPLE_Sum_int8_t(ncclDevComm*)", "int8_t"),
+        ("ncclDevKernel_AllReduce_Sum_f32_RING_LL(ncclDevKernelArgsStorage<4096ul>)", "float32"),
+        ("ncclDevKernel_AllReduce_Sum_bf16_TREE_LL(ncclDevKernelArgsStorage<4096ul>)", "bfloat16"),
+        ("ncclAllReduceRingLLKernel_sum_f16(ncclColl)", "float16"),
+        ("ncclSymkDevKernel_AllReduce_AGxLL_R_sum_f32", "float32"),
+        ("ncclDevKernel_Generic(ncclDevComm*)", ""),
+    ],
+)
+def test_a_kernel_of_nccl_says_its_type(kernel: str, dtype: str) -> None:
+    assert _dtype_in(kernel) == dtype
+
+
+def test_a_communicator_stands_for_a_group_that_has_no_name() -> None:
+    unnamed = Arguments(collective="allreduce", communicator=10159970886766084423)
+    assert note_of("record_param_comms", unnamed).group == "communicator 10159970886766084423"
+    named = Arguments(collective="allreduce", communicator=7, group="3")
+    assert note_of("record_param_comms", named).group == "3"
+
+
+def test_the_span_around_a_launch_shows_its_tensors() -> None:
+    shown = Arguments(shapes=msgspec.Raw(b"[[394241]]"), types=msgspec.Raw(b'["float"]'))
+    note = note_of("nccl:all_reduce", shown)
+    assert (note.in_elements, note.dtype, large_side("all_reduce", note)) == (394_241, "float", 1_576_964)

@@ -156,6 +156,63 @@ def test_peer_copies_on_a_communication_stream_communicate(tmp_path: Path) -> No
     assert trace.copies.direction == ("PtoP", "PtoP")
 
 
+def test_copies_that_communication_started_are_pieces_of_it(tmp_path: Path) -> None:
+    def copy(direction: str, ts: int, correlation: int) -> Json:
+        name = f"Memcpy {direction} (Device -> Device)"
+        return complete(name, "gpu_memcpy", ts, 5, pid=0, tid=7, correlation=correlation, bytes=64 * correlation)
+
+    trace = read(
+        tmp_path,
+        [
+            complete("symm_mem::fused_all_gather_matmul", "cpu_op", 0, 60),
+            complete("aten::empty", "cpu_op", 5, 5),
+            launch(10, 1, name="cudaMemcpyAsync"),
+            launch(20, 2, name="cudaMemcpyAsync"),
+            launch(30, 3),
+            launch(40, 4),
+            complete("aten::copy_", "cpu_op", 70, 20),
+            launch(75, 5, name="cudaMemcpyAsync"),
+            copy("PtoP", 100, 1),
+            copy("DtoD", 110, 2),
+            kernel("c10d::symmetric_memory::barrier_kernel(unsigned int**, int)", 120, 5, 3, stream=9),
+            kernel("gemm", 130, 5, 4, stream=9),
+            copy("PtoP", 140, 5),
+        ],
+    )
+    kinds = [Kind(kind).name for kind, on_device in zip(trace.kinds, trace.on_device, strict=True) if on_device]
+    assert kinds == ["COLLECTIVE", "COPY", "COLLECTIVE", "COMPUTE", "COPY"]
+    assert (trace.comm.op, trace.comm.bytes.tolist()) == (("copy", "barrier"), [64, 0])
+
+
+def test_a_kernel_without_words_takes_its_operation_from_symmetric_memory(tmp_path: Path) -> None:
+    trace = read(
+        tmp_path,
+        [
+            complete("symm_mem::one_shot_all_reduce", "cpu_op", 0, 60),
+            complete("symm_mem::inner", "cpu_op", 5, 2),
+            launch(10, 1),
+            kernel("void my_unsaid<4>(int)", 100, 5, 1),
+        ],
+    )
+    assert not len(trace.comm.row), "a kernel of no family computes, wherever it was started"
+    trace = read_rank(rank_of(tmp_path / "t.json"), ("unsaid",))
+    assert trace.comm.op == ("all_reduce",)
+
+
+def test_spans_of_mpi_and_of_the_users_run_on_the_host(tmp_path: Path) -> None:
+    events = [
+        complete("mpi:all_reduce", "user_annotation", 10, 40, dims=[[100]], types=["float"], values=[""]),
+        complete("MPI_Bcast", "user_annotation", 60, 10),
+        complete("my_exchange", "user_annotation", 80, 20),
+        complete("aten::mm", "cpu_op", 110, 10),
+    ]
+    trace = read(tmp_path, events)
+    assert (trace.comm.op, trace.comm.bytes.tolist()) == (("all_reduce", "broadcast"), [400, -1])
+    own = read_rank(rank_of(tmp_path / "t.json"), ("my_exchange",))
+    assert [Kind(kind).name for kind in own.kinds] == ["COLLECTIVE", "COLLECTIVE", "COLLECTIVE", "OP"]
+    assert own.comm.op == ("all_reduce", "broadcast", "my_exchange")
+
+
 def test_one_graph_launch_owns_all_its_kernels(tmp_path: Path) -> None:
     kernels = [kernel("gemm", 20 + 2 * number, 1, 7) for number in range(300)]
     trace = read(tmp_path, [launch(1, 7, name="cudaGraphLaunch"), *kernels])

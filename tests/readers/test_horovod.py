@@ -223,3 +223,12 @@ def test_torch_traces_beside_a_timeline_stay_with_their_reader(foreign_traces: P
             found.setdefault(files.reader, []).append((run.info.name, files.rank))
     assert found["kineto"] == [("np2_torchprof", 0), ("np2_torchprof", 1)]
     assert len(found["horovod"]) == len(REAL) + 1
+
+
+def test_an_activity_that_the_user_names_communicates(tmp_path: Path) -> None:
+    activities = ("MEMCPY_IN_FUSION_BUFFER", "GLOO_ALLREDUCE", "MY_EXCHANGE")
+    plain = read(tmp_path, [tensor(1, "w")], operation(200, {1: "[4]"}, activities=activities))
+    named = read_rank(RankFiles(0, "horovod", (tmp_path / "t.json",)), ("MY_",))
+    kinds = [dict(zip(trace.names.text, trace.names.kind.tolist(), strict=True)) for trace in (plain, named)]
+    assert [kind["MY_EXCHANGE"] for kind in kinds] == [Kind.OTHER, Kind.COLLECTIVE]
+    assert [kind["GLOO_ALLREDUCE"] for kind in kinds] == [Kind.COLLECTIVE, Kind.COLLECTIVE]

@@ -1,0 +1,69 @@
+"""How well the clocks of the hosts are known: offset, drift, and the two errors that every number across hosts carries (`method` 2.3)."""
+
+from scaleprof.align import RunView
+from scaleprof.analyses.base import listed, many
+from scaleprof.clock import UNMEASURED_PPM, RankClock
+from scaleprof.results import Metric, Table
+
+
+def clock_metrics(view: RunView) -> tuple[list[Metric], list[str]]:
+    """The largest guaranteed error, the widest 95 % interval, and how well the ends of collectives agree; and what cannot be compared."""
+    clocks = view.clocks
+    apart = {clock.host: clock for clock in clocks.of_rank.values() if clock.bound_ns != 0 or clock.half_width_ns}
+    known = [clock for clock in apart.values() if clock.offset_ns is not None]
+    metrics, caveats = [], list(clocks.caveats)
+    bounds = [clock.bound_ns for clock in known if clock.bound_ns is not None]
+    of = f"of {many(len(known), 'clock')} against rank 0's"
+    if bounds:
+        note = f"guaranteed by causality, {of}"
+        metrics.append(
+            Metric("clock.bound_us", "Largest error of a clock", max(bounds) / 1e3, "us", note=note, better="lower")
+        )
+    widths = [width for clock in known if (width := half_width_ns(clock)) is not None]
+    if widths:
+        note = f"95 %, the widest {of}"
+        metrics.append(
+            Metric("clock.half_width_us", "Error of a clock", max(widths) / 1e3, "us", note=note, better="lower")
+        )
+    if clocks.residual_ns is not None and clocks.agree_ns is not None:
+        usual, most = (value / 1e3 for value in clocks.agree_ns)
+        note = (
+            f"ends of {many(clocks.operations, 'collective')} on one clock, from their middle; first to last {usual:.3g} us in "
+            f"the median, {most:.3g} us at most"
+        )
+        metrics.append(
+            Metric(
+                "clock.residual_us", "Ends of collectives apart", clocks.residual_ns / 1e3, "us", note=note, better="lower"
+            )
+        )  # fmt: skip
+    return metrics, caveats + _not_comparable(view, known)
+
+
+def half_width_ns(clock: RankClock) -> int | None:
+    """Half of the 95 % interval; where nothing but a bound is known, that."""
+    return clock.half_width_ns if clock.half_width_ns is not None else clock.bound_ns
+
+
+def _not_comparable(view: RunView, known: list[RankClock]) -> list[str]:
+    caveats = []
+    unknown = [rank for rank, clock in view.clocks.of_rank.items() if clock.offset_ns is None]
+    asked = len(view.matches) or any(info.clock is not None and info.clock.offsets for info in view.ranks.values())
+    if unknown and asked:
+        caveats.append(
+            f"not comparable: the clock of {'rank' if len(unknown) == 1 else 'ranks'} {listed(unknown)} never met rank 0's, in no collective "
+            "and in no measurement; times between them are not told"
+        )
+    if any(clock.drift_ppm is None for clock in known):
+        caveats.append(f"clocks measured only once may drift by up to {UNMEASURED_PPM} µs a second, beyond their bound")
+    return caveats
+
+
+def clock_table(view: RunView) -> Table:
+    """One row for each clock: its ranks, offset at the first measurement and drift against the reference, and both errors."""
+    rows: dict[tuple[object, ...], list[int]] = {}
+    for rank, clock in view.clocks.of_rank.items():
+        offset = None if clock.offset_ns is None else clock.offset_ns / 1e6
+        widths = [None if ns is None else ns / 1e3 for ns in (half_width_ns(clock), clock.bound_ns)]
+        rows.setdefault((clock.host, offset, clock.drift_ppm, *widths), []).append(rank)
+    names = ("ranks", "host", "offset_ms", "drift_ppm", "half_width_us", "bound_us")
+    return Table.of_rows(names, [[listed(ranks), *key] for key, ranks in rows.items()])

@@ -1,0 +1,375 @@
+"""The clocks of a run, from all that is known of them: hosts, recorded ping-pongs, and the ends of matched operations.
+
+Ranks of one host share a clock, unless their own collectives prove otherwise; an unknown host has its own. Clocks that never met, by a ping-pong or
+by an operation, directly or through others, are not comparable, and nothing that needs them is told.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaleprof.clock import ClockOffset, RankClock, clocks_of_hosts, shared_clocks
+from scaleprof.intervals import Ints
+from scaleprof.matching import SYNCHRONISING, TRANSFERS, Meetings
+from scaleprof.models.clocks import Floats, Known, Limit, Met, clocks_known, contradictions
+from scaleprof.run import RankInfo
+from scaleprof.trace import UNKNOWN
+
+MOST_MEETINGS = 4_000
+"""Of each set of clocks so many operations, evenly over time, say all there is to say."""
+TOO_MANY = 0.1
+"""Where more of the operations than this contradict, the clocks do, and not the operations."""
+CERTAIN_NS = 20_000
+"""Profilers of one host's processes agree better than this."""
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """Every rank's clock against the run's, and how well they fit what was seen."""
+
+    of_rank: Mapping[int, RankClock]
+    residual_ns: float | None = None
+    """Of the ends of synchronising operations on one clock: median distance from their operation's middle; None without such operations."""
+    agree_ns: tuple[float, float] | None = None
+    """First to last end of an operation on one clock: median and largest."""
+    operations: int = 0
+    """How many that is drawn from."""
+    contradicted: bool = False
+    """Whether no clocks explain the operations as they were matched."""
+    caveats: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Ends:
+    """Ends of synchronising operations: one row for each operation and clock, in the order of operations, in ns on the clock."""
+
+    operation: Ints
+    clock: Ints
+    end_ns: Ints
+    """The middle one of the clock's ranks."""
+    first_end_ns: Ints
+    last_start_ns: Ints
+
+
+@dataclass(frozen=True)
+class _Arrivals:
+    """Transfers between clocks: nobody has received before it was sent."""
+
+    receiver: Ints
+    sender: Ints
+    end_ns: Ints
+    start_ns: Ints
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """All that ties the clocks of a run; clock 0 is the reference, which may be a missing rank's."""
+
+    clocks: tuple[tuple[int, ...], ...]
+    """The ranks of each."""
+    ends: _Ends
+    arrivals: _Arrivals
+    pings: tuple[tuple[int, ClockOffset], ...]
+    """A clock, and a measurement of it against the reference."""
+
+    def times(self) -> Iterable[tuple[int | Ints, Ints]]:
+        """All times that anything is known of, each with its clock."""
+        yield self.ends.clock, self.ends.end_ns
+        yield self.arrivals.receiver, self.arrivals.end_ns
+        for clock, one in self.pings:
+            yield clock, np.array([one.unix_ns], dtype=np.int64)
+
+
+def clocks_of_run(infos: Mapping[int, RankInfo], meetings: Meetings) -> Clocks:
+    """What the run's clocks are, as the ranks recorded it and as their operations tell."""
+    hosts = {rank: info.host for rank, info in infos.items()}
+    recorded = {rank: info.clock for rank, info in infos.items()}
+    stated = clocks_of_hosts(hosts, recorded)
+    if not stated:
+        return Clocks({})
+    some = len(meetings.operation) > 0
+    timed = meetings.is_one_of(SYNCHRONISING)[meetings.operation] if some else np.zeros(0, dtype=np.bool_)
+    timed &= meetings.dur_ns != UNKNOWN
+    shared, caveats = _split_where_proven(shared_clocks(hosts, recorded), meetings, timed)
+    evidence = _evidence(infos, stated, shared, meetings, timed)
+    known, contradicted = _known(evidence)
+    refused = any(clock not in known for clock in set(evidence.ends.clock.tolist()) - {0})
+    of_rank = {}
+    for place, ranks in enumerate(evidence.clocks):
+        met = place in evidence.ends.clock or place in evidence.arrivals.receiver
+        for rank in ranks:
+            unknown = replace(stated[rank], offset_ns=None, bound_ns=None, drift_ppm=None)
+            if place == 0 or (not met and any(clock == place for clock, _ in evidence.pings)):
+                of_rank[rank] = stated[rank]
+            else:
+                of_rank[rank] = replace(known.get(place, unknown), host=stated[rank].host)
+    fit = _fit(of_rank, meetings, timed)
+    return replace(fit, contradicted=bool(contradicted) and refused, caveats=(*caveats, *contradicted))
+
+
+def _split_where_proven(
+    shared: Sequence[tuple[int, ...]], meetings: Meetings, timed: NDArray[np.bool_]
+) -> tuple[list[tuple[int, ...]], list[str]]:
+    """Ranks that leave collectives before others of their host have come do not share its clock: names of hosts may lie."""
+    found: list[tuple[int, ...]] = []
+    caveats = []
+    for ranks in shared:
+        here = np.flatnonzero(timed & np.isin(meetings.rank, ranks))
+        begin = np.flatnonzero(np.diff(meetings.operation[here], prepend=-1))
+        impossible = np.zeros(0, dtype=np.bool_)
+        if len(begin) and len(ranks) > 1:
+            left = np.minimum.reduceat(meetings.end_ns[here], begin)
+            came = np.maximum.reduceat(meetings.start_ns[here], begin)
+            impossible = left + CERTAIN_NS < came
+        if impossible.sum() < max(3, TOO_MANY * len(impossible)):
+            found.append(ranks)
+            continue
+        found += [(rank,) for rank in ranks]
+        caveats.append(
+            f"ranks {ranks[0]} to {ranks[-1]} name one host, but in {impossible.sum()} of {len(impossible)} collectives one left before another had "
+            "come: they are taken to have a clock each"
+        )
+    return found, caveats
+
+
+def _evidence(
+    infos: Mapping[int, RankInfo],
+    stated: Mapping[int, RankClock],
+    shared: Sequence[tuple[int, ...]],
+    meetings: Meetings,
+    timed: NDArray[np.bool_],
+) -> _Evidence:
+    reference = next((ranks for ranks in shared if stated[ranks[0]].offset_ns == 0 == stated[ranks[0]].bound_ns), ())
+    clocks = (reference, *(ranks for ranks in shared if ranks != reference))
+    clock_of = np.full(max(infos) + 1, -1, dtype=np.int64)
+    for place, ranks in enumerate(clocks):
+        clock_of[list(ranks)] = place
+    pings = [
+        (place, offset)
+        for place, ranks in enumerate(clocks)
+        for rank in ranks
+        if place and (clock := infos[rank].clock) is not None
+        for offset in clock.offsets
+    ]
+    return _Evidence(clocks, _ends(meetings, timed, clock_of), _arrivals(meetings, clock_of), tuple(pings))
+
+
+def _ends(meetings: Meetings, timed: NDArray[np.bool_], clock_of: Ints) -> _Ends:
+    """Only operations in which different clocks met."""
+    rows = np.flatnonzero(timed)
+    rows = rows[np.lexsort((meetings.end_ns[rows], clock_of[meetings.rank[rows]], meetings.operation[rows]))]
+    operation, clock = meetings.operation[rows], clock_of[meetings.rank[rows]]
+    first = np.flatnonzero((np.diff(operation, prepend=-1) != 0) | (np.diff(clock, prepend=-1) != 0))
+    count = np.diff(np.append(first, len(rows)))
+    end = meetings.end_ns[rows]
+    middle = (end[first + (count - 1) // 2] + end[first + count // 2]) // 2 if len(rows) else end
+    last_start = np.maximum.reduceat(meetings.start_ns[rows], first) if len(rows) else end
+    clocks_in = np.bincount(operation[first], minlength=1)
+    several = clocks_in[operation[first]] > 1
+    return _Ends(
+        operation[first][several],
+        clock[first][several],
+        middle[several],
+        end[first][several],
+        last_start[several],
+    )
+
+
+def _arrivals(meetings: Meetings, clock_of: Ints) -> _Arrivals:
+    """Of transfers whose times are known on both sides."""
+    pairs = meetings.is_one_of(TRANSFERS) & (meetings.count == 2) & meetings.of_all(meetings.dur_ns != UNKNOWN)
+    one = meetings.first[pairs]
+    is_sender = meetings.op[one] == "send"
+    sender, receiver = np.where(is_sender, one, one + 1), np.where(is_sender, one + 1, one)
+    apart = clock_of[meetings.rank[sender]] != clock_of[meetings.rank[receiver]] if len(one) else is_sender
+    sender, receiver = sender[apart], receiver[apart]
+    return _Arrivals(
+        clock_of[meetings.rank[receiver]], clock_of[meetings.rank[sender]], meetings.end_ns[receiver], meetings.start_ns[sender]
+    )  # fmt: skip
+
+
+def _known(evidence: _Evidence) -> tuple[dict[int, RankClock], list[str]]:
+    """Every clock but the reference's of which anything is known; and what contradicts it.
+
+    In two rounds: a drift over a long time moves the time itself by which it is reckoned, so the second goes out from the first one's lines.
+    """
+    guess = _first_guess(evidence)
+    caveats: list[str] = []
+    for _ in range(2):
+        every = np.concatenate([guess.true(clock, times) for clock, times in evidence.times()])
+        if not len(every):
+            return {}, []
+        origin = int(every.min())
+        span = np.array([0.0, max(float(every.max() - origin), 1.0)])
+        known, caveats = _fitted(evidence, guess, origin, span)
+        guess = guess.corrected(known, origin, span)
+    lines = {clock: guess.line(clock, one) for clock, one in known.items() if clock}
+    return lines, caveats
+
+
+def _fitted(evidence: _Evidence, guess: "_Guess", origin: int, span: Floats) -> tuple[dict[int, Known], list[str]]:
+    """What is known beyond a guess, without operations that cannot be."""
+    sets = _sets(evidence.ends, guess, origin)
+    limits = [*_limits_of_arrivals(evidence.arrivals, guess, origin), *_limits_of_pings(evidence.pings, guess, origin)]
+    count = len(evidence.clocks)
+    known, broken = clocks_known(sets, limits, count, span)
+    if not broken:
+        return dict(known), []
+    kept, dropped = contradictions(sets, known, span)
+    again, still = clocks_known(kept, limits, count, span)
+    if still or dropped > TOO_MANY * (dropped + sum(len(met.time_ns) for met in kept)):
+        named = ", ".join(f"rank {evidence.clocks[max(pair)][0]}" for pair in sorted(broken)[:3])
+        caveat = f"the clock of {named} was set during the recording, or operations were matched wrongly: its times are not compared"
+        return {clock: one for clock, one in known.items() if not any(clock == max(pair) for pair in broken)}, [caveat]
+    return dict(again), [
+        f"{dropped} operations contradict the clocks: they ended on one rank before they had begun on another"
+    ]
+
+
+@dataclass(frozen=True)
+class _Guess:
+    """A line for every clock, so near the truth that what is left can be reckoned in floats: what to subtract from its times."""
+
+    offset_ns: Ints
+    slope: Floats
+    anchor_ns: Ints
+    """The clock's own time at which `offset_ns` holds."""
+    until_ns: Ints
+    """The clock's own time of the last end that is known of."""
+
+    def true(self, clock: int | Ints, times_ns: Ints) -> Ints:
+        """Times of a clock, or of one clock each, on the reference's."""
+        moved = np.rint((times_ns - self.anchor_ns[clock]) * self.slope[clock]).astype(np.int64)
+        times: Ints = times_ns - self.offset_ns[clock] - moved
+        return times
+
+    def corrected(self, known: Mapping[int, Known], origin: int, span: Floats) -> "_Guess":
+        """With what was found to be left."""
+        offset, slope, anchor, until = (column.copy() for column in vars(self).values())
+        for clock, one in known.items():
+            # The clock's own times at both ends, to the ns: the time of the reference, and by how much the clock is ahead of it.
+            ahead = [
+                self._ahead(clock, origin + round(end)) + round(left)
+                for end, left in zip(span, one.offset_ns, strict=True)
+            ]
+            begin, end = (origin + round(at) + by for at, by in zip(span, ahead, strict=True))
+            offset[clock], anchor[clock], until[clock] = ahead[0], begin, end
+            slope[clock] = (ahead[1] - ahead[0]) / (end - begin)
+        return _Guess(offset, slope, anchor, until)
+
+    def _ahead(self, clock: int, true_ns: int) -> int:
+        """By how much the clock is ahead when the reference shows a time."""
+        slope = float(self.slope[clock])
+        since = true_ns + int(self.offset_ns[clock]) - int(self.anchor_ns[clock])
+        return int(self.offset_ns[clock]) + round(since * slope / (1 - slope))
+
+    def line(self, clock: int, known: Known) -> RankClock:
+        """As a rank uses it, with its errors."""
+        bound = float(known.bound_ns.max())
+        return RankClock(
+            host="",
+            offset_ns=int(self.offset_ns[clock]),
+            bound_ns=round(bound) if np.isfinite(bound) else None,
+            at_ns=int(self.anchor_ns[clock]),
+            drift_ppm=float(self.slope[clock]) * 1e6,
+            until_ns=int(self.until_ns[clock]),
+            half_width_ns=round(float(known.half_width_ns.max())),
+        )
+
+
+def _first_guess(evidence: _Evidence) -> _Guess:
+    """Every clock's offset from the reference to a few ms, from one neighbour to the next."""
+    rough = np.zeros(len(evidence.clocks), dtype=np.int64)
+    apart: dict[tuple[int, int], int] = {}
+    ends, arrivals = evidence.ends, evidence.arrivals
+    for receiver, sender, end, start in zip(*(column.tolist() for column in vars(arrivals).values()), strict=True):
+        apart.setdefault((receiver, sender), end - start)
+    first = np.flatnonzero(np.diff(ends.operation, prepend=-1))
+    of_first = np.repeat(first, np.diff(np.append(first, len(ends.operation))))
+    pairs, places = np.unique(np.stack((ends.clock, ends.clock[of_first])), axis=1, return_index=True)
+    differences = ends.end_ns[places] - ends.end_ns[of_first[places]]
+    apart |= dict(zip(zip(*pairs.tolist(), strict=True), differences.tolist(), strict=True))
+    for clock, one in evidence.pings:
+        apart[clock, 0] = one.offset_ns
+    neighbours: dict[int, list[tuple[int, int]]] = {}
+    for (one_clock, other), difference in apart.items():
+        neighbours.setdefault(other, []).append((one_clock, difference))
+        neighbours.setdefault(one_clock, []).append((other, -difference))
+    reached, seen = [0], {0}
+    for clock in reached:
+        for other, difference in neighbours.get(clock, ()):
+            if other not in seen:
+                rough[other] = rough[clock] + difference
+                seen.add(other)
+                reached.append(other)
+    nothing = np.zeros(len(rough), dtype=np.int64)
+    return _Guess(rough, np.zeros(len(rough)), nothing, nothing)
+
+
+def _sets(ends: _Ends, guess: _Guess, origin: int) -> list[Met]:
+    """Operations by the clocks that met in them."""
+    first = np.flatnonzero(np.diff(ends.operation, prepend=-1))
+    count = np.diff(np.append(first, len(ends.operation)))
+    by_clocks: dict[tuple[int, ...], list[int]] = {}
+    for begin, many in zip(first.tolist(), count.tolist(), strict=True):
+        by_clocks.setdefault(tuple(ends.clock[begin : begin + many].tolist()), []).append(begin)
+    sets = []
+    for clocks, begins in by_clocks.items():
+        chosen = np.array(begins)[:: -(-len(begins) // MOST_MEETINGS)]
+        rows = chosen[:, None] + np.arange(len(clocks))[None, :]
+        which = np.array(clocks)[None, :]
+        columns = [
+            (guess.true(which, column[rows]) - origin).astype(np.float64)
+            for column in (ends.end_ns, ends.first_end_ns, ends.last_start_ns)
+        ]
+        sets.append(Met(clocks, np.median(columns[0], axis=1), *columns))
+    return sets
+
+
+def _limits_of_arrivals(arrivals: _Arrivals, guess: _Guess, origin: int) -> Iterable[Limit]:
+    end = (guess.true(arrivals.receiver, arrivals.end_ns) - origin).astype(np.float64)
+    start = (guess.true(arrivals.sender, arrivals.start_ns) - origin).astype(np.float64)
+    for pair in set(zip(arrivals.receiver.tolist(), arrivals.sender.tolist(), strict=True)):
+        here = (arrivals.receiver == pair[0]) & (arrivals.sender == pair[1])
+        yield Limit(*pair, end[here], (end - start)[here])
+
+
+def _limits_of_pings(pings: Sequence[tuple[int, ClockOffset]], guess: _Guess, origin: int) -> Iterable[Limit]:
+    for clock, one in pings:
+        true = guess.true(clock, np.array([one.unix_ns], dtype=np.int64))
+        left = one.offset_ns - (one.unix_ns - true)
+        time = (true - origin).astype(np.float64)
+        yield Limit(clock, 0, time, (left + one.bound_ns).astype(np.float64))
+        yield Limit(0, clock, time, (one.bound_ns - left).astype(np.float64))
+
+
+def _fit(of_rank: Mapping[int, RankClock], meetings: Meetings, timed: NDArray[np.bool_]) -> Clocks:
+    """How well the ends of operations agree on these clocks."""
+    ahead = np.zeros(len(timed), dtype=np.int64)
+    usable = timed.copy()
+    for rank, clock in of_rank.items():
+        here = np.flatnonzero(meetings.rank == rank)
+        if clock.offset_ns is None:
+            usable[here] = False
+        else:
+            moved = (meetings.end_ns[here] - clock.at_ns) * ((clock.drift_ppm or 0.0) / 1e6)
+            ahead[here] = clock.offset_ns + np.rint(moved).astype(np.int64)
+    rows = np.flatnonzero(usable)
+    end = meetings.end_ns[rows] - ahead[rows]
+    order = np.lexsort((end, meetings.operation[rows]))
+    end, operation = end[order], meetings.operation[rows][order]
+    first = np.flatnonzero(np.diff(operation, prepend=-1))
+    count = np.diff(np.append(first, len(end)))
+    first, count = first[count > 1], count[count > 1]
+    if not len(first):
+        return Clocks(of_rank)
+    spread = end[first + count - 1] - end[first]
+    middle = (end[first + (count - 1) // 2] + end[first + count // 2]) / 2
+    inside = np.concatenate(
+        [np.arange(begin, begin + many) for begin, many in zip(first.tolist(), count.tolist(), strict=True)]
+    )
+    distance = np.abs(end[inside] - np.repeat(middle, count))
+    agree = (float(np.median(spread)), float(spread.max()))
+    return Clocks(of_rank, float(np.median(distance)), agree, len(first))
