@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scaleprof.align import LEAVES, RunView
+from scaleprof.align.waiting import PARTS
 from scaleprof.analyses.base import LEAF_COLORS, Comparison, duration, leaf_labels, many, percent
 from scaleprof.analyses.series import Series, find_series
 from scaleprof.analyses.steps import samples_per_rank
 from scaleprof.analyses.study import Scaled, ScalingOptions, scaled
 from scaleprof.analyses.time import Leaves, leaves_of
 from scaleprof.results import Axis, Chart, Layer, Metric, Result, Table
-from scaleprof.waiting import PARTS
 
 _SUM_TOLERANCE = 1e-12
 

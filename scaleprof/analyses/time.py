@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scaleprof.align import LEAVES, RunView
+from scaleprof.align.waiting import PARTS
 from scaleprof.analyses.account import METHODS, account, segments
 from scaleprof.analyses.base import LEAF_COLORS, LEAF_LABELS, Analysis, leaf_labels, many, percent
 from scaleprof.analyses.collectives import collectives, waits
@@ -12,7 +13,6 @@ from scaleprof.analyses.steps import NEEDS as STEP_NEEDS
 from scaleprof.analyses.steps import steady_steps
 from scaleprof.results import Axis, Chart, Layer, Metric, Result, Table
 from scaleprof.trace import UNKNOWN
-from scaleprof.waiting import PARTS
 
 NEEDS = {**STEP_NEEDS, "account": account, "segments": segments, "collectives": collectives, "waits": waits}
 

@@ -97,6 +97,20 @@ def fitted(met: Met, ends: Floats) -> _Lines:
     return _Lines(value, np.sqrt(level**2 + known * slope**2 * away**2))
 
 
+def fitted_both_ways(there: Met, back: Met, ends: Floats) -> _Lines:
+    """The same from transfers between two clocks, whose sender may leave a little before the receiver: in the mean of both directions that cancels.
+
+    Half of what the directions differ by is the error that remains, whatever its cause.
+    """
+    ahead, other = (line.value[:, 1] - line.value[:, 0] for line in (fitted(there, ends), fitted(back, ends)))
+    sigmas = [fitted(met, ends).error for met in (there, back)]
+    scatter = np.sqrt(sum((sigma**2).sum(axis=1) for sigma in sigmas)) / 2
+    value = (ahead + other) / 2
+    error = np.sqrt(scatter**2 + ((ahead - other) / 2) ** 2)
+    half = np.sqrt(0.5)
+    return _Lines(np.stack([-value / 2, value / 2], axis=1), np.stack([error * half, error * half], axis=1))
+
+
 def _has_slope(time: Floats) -> bool:
     return len(time) >= LEAST_FOR_A_LINE and bool(np.ptp(time) > 0)
 
@@ -331,10 +345,19 @@ def _hull(time: Floats, limit: Floats) -> tuple[Floats, Floats]:
 
 
 def clocks_known(
-    sets: Sequence[Met], limits: Sequence[Limit], clocks: int, ends: Floats
+    sets: Sequence[Met],
+    limits: Sequence[Limit],
+    clocks: int,
+    ends: Floats,
+    pairs: Sequence[tuple[Met, Met]] = (),
 ) -> tuple[Mapping[int, Known], set[tuple[int, int]]]:
-    """Every clock of which anything is known, and the pairs whose limits contradict one another (their bounds are left out)."""
-    offset, sigma = joined([(met, fitted(met, ends)) for met in sets], clocks)
+    """Every clock of which anything is known, and the pairs of clocks whose limits contradict one another (their bounds are left out).
+
+    `sets` are collectives, `pairs` transfers between the same two clocks in both directions; `limits` hold beside those of the sets.
+    """
+    lines = [(met, fitted(met, ends)) for met in sets]
+    lines += [(there, fitted_both_ways(there, back, ends)) for there, back in pairs]
+    offset, sigma = joined(lines, clocks)
     every = [*limits, *(limit for met in sets for limit in limits_of(met, 0))]
     least, largest, broken = bounds(every, clocks, ends)
     known = {}

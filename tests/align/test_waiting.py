@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 
+from scaleprof.align.matching import match, meetings_of
+from scaleprof.align.offsets import clocks_of_run
+from scaleprof.align.waiting import Exchange, exchange_of, exposed_parts
 from scaleprof.clock import RankClock
-from scaleprof.matching import match, meetings_of
-from scaleprof.offsets import clocks_of_run
 from scaleprof.results import Table
 from scaleprof.run import ProcessGroup, RankInfo
-from scaleprof.waiting import Exchange, exchange_of, exposed_parts
 from tests.tables import numbers, operations
 
 WORLD = (ProcessGroup("0", (0, 1)),)

@@ -1,7 +1,4 @@
-"""From the facts of every rank to one view of the run: the only place where ranks meet.
-
-matching -> clocks -> wait and transfer -> leaves.
-"""
+"""One run as conclusions see it: steps, leaves, operations, clocks, and the merged facts of all ranks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from scaleprof.align.matching import match, meetings_of
+from scaleprof.align.offsets import Clocks, clocks_of_run
+from scaleprof.align.waiting import PARTS, Exchange, exchange_of, exposed_parts
 from scaleprof.intervals import Ints
-from scaleprof.matching import match, meetings_of
-from scaleprof.offsets import Clocks, clocks_of_run
 from scaleprof.results import Table
 from scaleprof.run import RankInfo, RunInfo
-from scaleprof.waiting import PARTS, Exchange, exchange_of, exposed_parts
 
 CLASSES = ("compute", "exposed_comm", "exposed_memory", "idle")
 """What divides a step exactly on one rank alone, in the order of the account."""

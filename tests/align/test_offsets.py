@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
+from scaleprof.align.matching import match, meetings_of
+from scaleprof.align.offsets import Clocks, clocks_of_run
 from scaleprof.clock import ClockOffset, HostClock
-from scaleprof.matching import match, meetings_of
-from scaleprof.offsets import Clocks, clocks_of_run
 from scaleprof.results import Table
 from scaleprof.run import ProcessGroup, RankInfo
 from tests.tables import operations

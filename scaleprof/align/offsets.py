@@ -10,19 +10,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from scaleprof.clock import ClockOffset, RankClock, clocks_of_hosts, shared_clocks
+from scaleprof.align.evidence import TOO_MANY, Arrivals, Ends, Evidence, evidence_of
+from scaleprof.align.matching import SYNCHRONISING, Meetings
+from scaleprof.clock import ClockOffset, RankClock, clocks_of_hosts
 from scaleprof.intervals import Ints
-from scaleprof.matching import SYNCHRONISING, TRANSFERS, Meetings
 from scaleprof.models.clocks import Floats, Known, Limit, Met, clocks_known, contradictions
 from scaleprof.run import RankInfo
 from scaleprof.trace import UNKNOWN
 
 MOST_MEETINGS = 4_000
 """Of each set of clocks so many operations, evenly over time, say all there is to say."""
-TOO_MANY = 0.1
-"""Where more of the operations than this contradict, the clocks do, and not the operations."""
-CERTAIN_NS = 20_000
-"""Profilers of one host's processes agree better than this."""
 
 
 @dataclass(frozen=True)
@@ -41,47 +38,6 @@ class Clocks:
     caveats: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Ends:
-    """Ends of synchronising operations: one row for each operation and clock, in the order of operations, in ns on the clock."""
-
-    operation: Ints
-    clock: Ints
-    end_ns: Ints
-    """The middle one of the clock's ranks."""
-    first_end_ns: Ints
-    last_start_ns: Ints
-
-
-@dataclass(frozen=True)
-class _Arrivals:
-    """Transfers between clocks: nobody has received before it was sent."""
-
-    receiver: Ints
-    sender: Ints
-    end_ns: Ints
-    start_ns: Ints
-
-
-@dataclass(frozen=True)
-class _Evidence:
-    """All that ties the clocks of a run; clock 0 is the reference, which may be a missing rank's."""
-
-    clocks: tuple[tuple[int, ...], ...]
-    """The ranks of each."""
-    ends: _Ends
-    arrivals: _Arrivals
-    pings: tuple[tuple[int, ClockOffset], ...]
-    """A clock, and a measurement of it against the reference."""
-
-    def times(self) -> Iterable[tuple[int | Ints, Ints]]:
-        """All times that anything is known of, each with its clock."""
-        yield self.ends.clock, self.ends.end_ns
-        yield self.arrivals.receiver, self.arrivals.end_ns
-        for clock, one in self.pings:
-            yield clock, np.array([one.unix_ns], dtype=np.int64)
-
-
 def clocks_of_run(infos: Mapping[int, RankInfo], meetings: Meetings) -> Clocks:
     """What the run's clocks are, as the ranks recorded it and as their operations tell."""
     hosts = {rank: info.host for rank, info in infos.items()}
@@ -92,8 +48,7 @@ def clocks_of_run(infos: Mapping[int, RankInfo], meetings: Meetings) -> Clocks:
     some = len(meetings.operation) > 0
     timed = meetings.is_one_of(SYNCHRONISING)[meetings.operation] if some else np.zeros(0, dtype=np.bool_)
     timed &= meetings.dur_ns != UNKNOWN
-    shared, caveats = _split_where_proven(shared_clocks(hosts, recorded), meetings, timed)
-    evidence = _evidence(infos, stated, shared, meetings, timed)
+    evidence, caveats = evidence_of(infos, stated, meetings, timed)
     known, contradicted = _known(evidence)
     refused = any(clock not in known for clock in set(evidence.ends.clock.tolist()) - {0})
     of_rank = {}
@@ -109,88 +64,7 @@ def clocks_of_run(infos: Mapping[int, RankInfo], meetings: Meetings) -> Clocks:
     return replace(fit, contradicted=bool(contradicted) and refused, caveats=(*caveats, *contradicted))
 
 
-def _split_where_proven(
-    shared: Sequence[tuple[int, ...]], meetings: Meetings, timed: NDArray[np.bool_]
-) -> tuple[list[tuple[int, ...]], list[str]]:
-    """Ranks that leave collectives before others of their host have come do not share its clock: names of hosts may lie."""
-    found: list[tuple[int, ...]] = []
-    caveats = []
-    for ranks in shared:
-        here = np.flatnonzero(timed & np.isin(meetings.rank, ranks))
-        begin = np.flatnonzero(np.diff(meetings.operation[here], prepend=-1))
-        impossible = np.zeros(0, dtype=np.bool_)
-        if len(begin) and len(ranks) > 1:
-            left = np.minimum.reduceat(meetings.end_ns[here], begin)
-            came = np.maximum.reduceat(meetings.start_ns[here], begin)
-            impossible = left + CERTAIN_NS < came
-        if impossible.sum() < max(3, TOO_MANY * len(impossible)):
-            found.append(ranks)
-            continue
-        found += [(rank,) for rank in ranks]
-        caveats.append(
-            f"ranks {ranks[0]} to {ranks[-1]} name one host, but in {impossible.sum()} of {len(impossible)} collectives one left before another had "
-            "come: they are taken to have a clock each"
-        )
-    return found, caveats
-
-
-def _evidence(
-    infos: Mapping[int, RankInfo],
-    stated: Mapping[int, RankClock],
-    shared: Sequence[tuple[int, ...]],
-    meetings: Meetings,
-    timed: NDArray[np.bool_],
-) -> _Evidence:
-    reference = next((ranks for ranks in shared if stated[ranks[0]].offset_ns == 0 == stated[ranks[0]].bound_ns), ())
-    clocks = (reference, *(ranks for ranks in shared if ranks != reference))
-    clock_of = np.full(max(infos) + 1, -1, dtype=np.int64)
-    for place, ranks in enumerate(clocks):
-        clock_of[list(ranks)] = place
-    pings = [
-        (place, offset)
-        for place, ranks in enumerate(clocks)
-        for rank in ranks
-        if place and (clock := infos[rank].clock) is not None
-        for offset in clock.offsets
-    ]
-    return _Evidence(clocks, _ends(meetings, timed, clock_of), _arrivals(meetings, clock_of), tuple(pings))
-
-
-def _ends(meetings: Meetings, timed: NDArray[np.bool_], clock_of: Ints) -> _Ends:
-    """Only operations in which different clocks met."""
-    rows = np.flatnonzero(timed)
-    rows = rows[np.lexsort((meetings.end_ns[rows], clock_of[meetings.rank[rows]], meetings.operation[rows]))]
-    operation, clock = meetings.operation[rows], clock_of[meetings.rank[rows]]
-    first = np.flatnonzero((np.diff(operation, prepend=-1) != 0) | (np.diff(clock, prepend=-1) != 0))
-    count = np.diff(np.append(first, len(rows)))
-    end = meetings.end_ns[rows]
-    middle = (end[first + (count - 1) // 2] + end[first + count // 2]) // 2 if len(rows) else end
-    last_start = np.maximum.reduceat(meetings.start_ns[rows], first) if len(rows) else end
-    clocks_in = np.bincount(operation[first], minlength=1)
-    several = clocks_in[operation[first]] > 1
-    return _Ends(
-        operation[first][several],
-        clock[first][several],
-        middle[several],
-        end[first][several],
-        last_start[several],
-    )
-
-
-def _arrivals(meetings: Meetings, clock_of: Ints) -> _Arrivals:
-    """Of transfers whose times are known on both sides."""
-    pairs = meetings.is_one_of(TRANSFERS) & (meetings.count == 2) & meetings.of_all(meetings.dur_ns != UNKNOWN)
-    one = meetings.first[pairs]
-    is_sender = meetings.op[one] == "send"
-    sender, receiver = np.where(is_sender, one, one + 1), np.where(is_sender, one + 1, one)
-    apart = clock_of[meetings.rank[sender]] != clock_of[meetings.rank[receiver]] if len(one) else is_sender
-    sender, receiver = sender[apart], receiver[apart]
-    return _Arrivals(
-        clock_of[meetings.rank[receiver]], clock_of[meetings.rank[sender]], meetings.end_ns[receiver], meetings.start_ns[sender]
-    )  # fmt: skip
-
-
-def _known(evidence: _Evidence) -> tuple[dict[int, RankClock], list[str]]:
+def _known(evidence: Evidence) -> tuple[dict[int, RankClock], list[str]]:
     """Every clock but the reference's of which anything is known; and what contradicts it.
 
     In two rounds: a drift over a long time moves the time itself by which it is reckoned, so the second goes out from the first one's lines.
@@ -209,16 +83,17 @@ def _known(evidence: _Evidence) -> tuple[dict[int, RankClock], list[str]]:
     return lines, caveats
 
 
-def _fitted(evidence: _Evidence, guess: "_Guess", origin: int, span: Floats) -> tuple[dict[int, Known], list[str]]:
+def _fitted(evidence: Evidence, guess: "_Guess", origin: int, span: Floats) -> tuple[dict[int, Known], list[str]]:
     """What is known beyond a guess, without operations that cannot be."""
     sets = _sets(evidence.ends, guess, origin)
     limits = [*_limits_of_arrivals(evidence.arrivals, guess, origin), *_limits_of_pings(evidence.pings, guess, origin)]
     count = len(evidence.clocks)
-    known, broken = clocks_known(sets, limits, count, span)
+    pairs = _both_ways(evidence.arrivals, guess, origin)
+    known, broken = clocks_known(sets, limits, count, span, pairs)
     if not broken:
         return dict(known), []
     kept, dropped = contradictions(sets, known, span)
-    again, still = clocks_known(kept, limits, count, span)
+    again, still = clocks_known(kept, limits, count, span, pairs)
     if still or dropped > TOO_MANY * (dropped + sum(len(met.time_ns) for met in kept)):
         named = ", ".join(f"rank {evidence.clocks[max(pair)][0]}" for pair in sorted(broken)[:3])
         caveat = f"the clock of {named} was set during the recording, or operations were matched wrongly: its times are not compared"
@@ -279,13 +154,13 @@ class _Guess:
         )
 
 
-def _first_guess(evidence: _Evidence) -> _Guess:
+def _first_guess(evidence: Evidence) -> _Guess:
     """Every clock's offset from the reference to a few ms, from one neighbour to the next."""
     rough = np.zeros(len(evidence.clocks), dtype=np.int64)
     apart: dict[tuple[int, int], int] = {}
     ends, arrivals = evidence.ends, evidence.arrivals
-    for receiver, sender, end, start in zip(*(column.tolist() for column in vars(arrivals).values()), strict=True):
-        apart.setdefault((receiver, sender), end - start)
+    for receiver, sender, end, _, sent in zip(*(column.tolist() for column in vars(arrivals).values()), strict=True):
+        apart.setdefault((receiver, sender), end - sent)
     first = np.flatnonzero(np.diff(ends.operation, prepend=-1))
     of_first = np.repeat(first, np.diff(np.append(first, len(ends.operation))))
     pairs, places = np.unique(np.stack((ends.clock, ends.clock[of_first])), axis=1, return_index=True)
@@ -308,7 +183,7 @@ def _first_guess(evidence: _Evidence) -> _Guess:
     return _Guess(rough, np.zeros(len(rough)), nothing, nothing)
 
 
-def _sets(ends: _Ends, guess: _Guess, origin: int) -> list[Met]:
+def _sets(ends: Ends, guess: _Guess, origin: int) -> list[Met]:
     """Operations by the clocks that met in them."""
     first = np.flatnonzero(np.diff(ends.operation, prepend=-1))
     count = np.diff(np.append(first, len(ends.operation)))
@@ -328,7 +203,25 @@ def _sets(ends: _Ends, guess: _Guess, origin: int) -> list[Met]:
     return sets
 
 
-def _limits_of_arrivals(arrivals: _Arrivals, guess: _Guess, origin: int) -> Iterable[Limit]:
+def _both_ways(arrivals: Arrivals, guess: _Guess, origin: int) -> list[tuple[Met, Met]]:
+    """Transfers between two clocks that send to one another, each direction by itself; the lower clock's ends first."""
+    sent = (guess.true(arrivals.sender, arrivals.sent_ns) - origin).astype(np.float64)
+    received = (guess.true(arrivals.receiver, arrivals.end_ns) - origin).astype(np.float64)
+    directions: dict[tuple[int, int], Met] = {}
+    for pair in set(zip(arrivals.sender.tolist(), arrivals.receiver.tolist(), strict=True)):
+        here = np.flatnonzero((arrivals.sender == pair[0]) & (arrivals.receiver == pair[1]))
+        here = here[:: -(-len(here) // MOST_MEETINGS)]
+        columns = np.stack([sent[here], received[here]], axis=1)[:, :: 1 if pair[0] < pair[1] else -1]
+        clocks = (min(pair), max(pair))
+        directions[pair] = Met(clocks, columns.mean(axis=1), columns, columns, columns)
+    return [
+        (met, directions[pair[::-1]])
+        for pair, met in directions.items()
+        if pair[0] < pair[1] and pair[::-1] in directions
+    ]
+
+
+def _limits_of_arrivals(arrivals: Arrivals, guess: _Guess, origin: int) -> Iterable[Limit]:
     end = (guess.true(arrivals.receiver, arrivals.end_ns) - origin).astype(np.float64)
     start = (guess.true(arrivals.sender, arrivals.start_ns) - origin).astype(np.float64)
     for pair in set(zip(arrivals.receiver.tolist(), arrivals.sender.tolist(), strict=True)):

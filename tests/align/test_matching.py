@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scaleprof.matching import Matches, match
+from scaleprof.align.matching import Matches, match
 from scaleprof.results import Table
 from scaleprof.run import ProcessGroup
 

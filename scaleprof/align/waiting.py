@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from scaleprof.align.matching import SYNCHRONISING, TRANSFERS, Meetings
 from scaleprof.clock import RankClock
 from scaleprof.intervals import Ints, Spans, covered, subtract, union
-from scaleprof.matching import SYNCHRONISING, TRANSFERS, Meetings
 from scaleprof.results import Table
 from scaleprof.trace import UNKNOWN
 
