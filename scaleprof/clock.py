@@ -118,6 +118,11 @@ class RankClock:
     half_width_ns: int | None = None
     """Of the 95 % interval around `offset_ns`, from the ends of collectives; None where there is no more than the bound."""
 
+    @property
+    def error_ns(self) -> int | None:
+        """Half of the 95 % interval; where nothing but a bound is known, that."""
+        return self.half_width_ns if self.half_width_ns is not None else self.bound_ns
+
     def offset_at(self, time_ns: int) -> int | None:
         """What to subtract from this rank's times around this one of them."""
         if self.offset_ns is None:

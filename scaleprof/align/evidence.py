@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scaleprof.align.matching import TRANSFERS, Meetings
+from scaleprof.align.matching import Meetings
+from scaleprof.align.transfers import TRANSFERS
 from scaleprof.clock import ClockOffset, RankClock, shared_clocks
 from scaleprof.intervals import Ints
 from scaleprof.run import RankInfo

@@ -1,29 +1,24 @@
 """Which operations of different ranks are one: by process group and sequence number, else by order and content (`method` 2.1).
 
-Never by bare position. Where sequence numbers are missing, the operations of one step of one group are compared as sequences of (operation, type,
-size); events that were lost leave a shorter sequence, which is laid into the whole one. Where it can be laid in two ways, what differs between them
-is left unmatched and counted: a wrong pair would accuse an innocent rank.
+Never by bare position: a wrong pair would accuse an innocent rank. What cannot be told (`content`, `transfers`) is left unmatched and counted.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scaleprof.align.content import ONE_RANK, EndTimes, Signature, by_content, signature
+from scaleprof.align.transfers import TRANSFERS, pairs_of
 from scaleprof.intervals import Ints
 from scaleprof.results import Table
 from scaleprof.run import ProcessGroup
 from scaleprof.trace import UNKNOWN
 
-TRANSFERS = ("send", "recv")
 SYNCHRONISING = ("all_reduce", "reduce_scatter", "all_gather", "all_to_all", "barrier")
 """Every rank's completion depends on the arrival of all others (`method` 2.2)."""
-ANY_SIZE = ("all_to_all", "scatter", "gather")
-"""Operations whose ranks may send differently much: one has it all, or each its own share."""
-Signature = tuple[str, str, int]
 
 
 @dataclass(frozen=True)
@@ -47,13 +42,18 @@ class Matches:
     """Row in the rank's table of operations."""
     groups: list[Group] = field(default_factory=list)
     """Of each operation."""
+    numbered: list[bool] = field(default_factory=list)
+    """Of each operation: whether a number says that it is one."""
     unmatched: Counter[str] = field(default_factory=Counter)
     """Rows left alone, by reason."""
+    undecided: int = 0
+    """How many of these the ends of operations might decide, once clocks are known."""
 
-    def add(self, group: Group, members: Iterable[tuple[int, int]]) -> None:
+    def add(self, group: Group, members: Iterable[tuple[int, int]], *, numbered: bool = False) -> None:
         """One operation: the rank and row of each that took part."""
         number = len(self.groups)
         self.groups.append(group)
+        self.numbered.append(numbered)
         for rank, row in members:
             self.collective.append(number)
             self.rank.append(rank)
@@ -64,6 +64,19 @@ class Matches:
         """Matched rows among those that have a partner somewhere; None where there are none."""
         total = len(self.rank) + self.unmatched.total()
         return len(self.rank) / total if total else None
+
+    def only_numbered(self, reason: str) -> "Matches":
+        """Without the operations that nothing but their order made one, between more than two ranks or not."""
+        found = Matches(unmatched=self.unmatched.copy(), undecided=self.undecided)
+        members: dict[int, list[tuple[int, int]]] = {}
+        for number, rank, row in zip(self.collective, self.rank, self.row, strict=True):
+            members.setdefault(number, []).append((rank, row))
+        for number, of_operation in members.items():
+            if self.numbered[number]:
+                found.add(self.groups[number], of_operation, numbered=True)
+            else:
+                found.unmatched[reason] += len(of_operation)
+        return found
 
     def table(self) -> Table:
         """One row for each rank that took part in an operation."""
@@ -100,8 +113,6 @@ class Meetings:
     """By operation: where its parts begin."""
     size: Ints
     """By operation: how many ranks its group has."""
-    stated: NDArray[np.bool_]
-    """By operation: whether the trace says which ranks those are."""
 
     @property
     def end_ns(self) -> Ints:
@@ -142,22 +153,21 @@ def meetings_of(matches: Matches, tables: Mapping[int, Table]) -> Meetings:
     operation = np.array(matches.collective, dtype=np.int64)
     first = np.searchsorted(operation, np.arange(len(matches.groups)))
     size = np.array([len(group.ranks) for group in matches.groups], dtype=np.int64)
-    stated = np.array([group.is_stated for group in matches.groups], dtype=np.bool_)
-    return Meetings(operation, rank, row, op, **columns, first=first, size=size, stated=stated)
+    return Meetings(operation, rank, row, op, **columns, first=first, size=size)
 
 
-def match(tables: Mapping[int, Table], groups: Mapping[int, Sequence[ProcessGroup]]) -> Matches:
-    """Match the operations of all ranks: `tables` are their facts about collectives, rows in order of issue; `groups` what each says of groups."""
+def match(
+    tables: Mapping[int, Table], groups: Mapping[int, Sequence[ProcessGroup]], ends: EndTimes | None = None
+) -> Matches:
+    """Match the operations of all ranks: `tables` are their facts about collectives, rows in order of issue; `groups` what each says of groups;
+    `ends`, once clocks are known, when operations ended, to decide between alike ones."""
     found = Matches()
     parts: dict[Group, dict[int, list[int]]] = {}
-    transfers: dict[tuple[str, int, int], dict[str, list[tuple[int, int]]]] = {}
     known = {rank: _groups_of(rank, groups, tables) for rank in tables}
     for rank, table in tables.items():
         # A loop over operations, not events.
-        for row, (op, name, peer) in enumerate(zip(table["op"], table["group"], table["peer"], strict=True)):
+        for row, (op, name) in enumerate(zip(table["op"], table["group"], strict=True)):
             if op in TRANSFERS:
-                ends = (rank, int(peer)) if op == "send" else (int(peer), rank)
-                transfers.setdefault((name, *ends), {}).setdefault(op, []).append((rank, row))
                 continue
             group = known[rank].get(name)
             if group is None or len(group.ranks) > 1:
@@ -165,9 +175,11 @@ def match(tables: Mapping[int, Table], groups: Mapping[int, Sequence[ProcessGrou
     for group, rows in parts.items():
         # Of a group that nobody describes those ranks are members that use its name.
         used = Group(group.name, tuple(sorted(rows)), False) if group.name and not group.is_stated else group
-        _match_group(found, used, rows, tables)
-    for (name, source, target), sides in transfers.items():
-        _match_transfers(found, Group(name, (source, target), source >= 0 and target >= 0), sides, tables)
+        _match_group(found, used, rows, tables, ends)
+    for transfer, pairs, left in pairs_of(tables):
+        for pair in pairs:
+            found.add(Group(transfer.group, (transfer.source, transfer.target), True), pair, numbered=True)
+        found.unmatched += left
     return found
 
 
@@ -181,7 +193,9 @@ def _everybody(name: str, tables: Mapping[int, Table]) -> Group:
     return Group(name, tuple(sorted(tables)), False)
 
 
-def _match_group(found: Matches, group: Group, rows: Mapping[int, list[int]], tables: Mapping[int, Table]) -> None:
+def _match_group(
+    found: Matches, group: Group, rows: Mapping[int, list[int]], tables: Mapping[int, Table], ends: EndTimes | None
+) -> None:
     """Collectives of one group."""
     if len(rows) < 2:
         found.unmatched["their partners were not read"] += sum(map(len, rows.values()))
@@ -189,7 +203,11 @@ def _match_group(found: Matches, group: Group, rows: Mapping[int, list[int]], ta
     if all((np.asarray(tables[rank]["seq"])[of_rank] >= 0).all() for rank, of_rank in rows.items()):
         _by_number(found, group, rows, tables)
     else:
-        _by_content(found, group, rows, tables)
+        alike = by_content(rows, tables, ends)
+        found.unmatched += alike.left
+        found.undecided += alike.undecided
+        for members in alike.operations:
+            _add_if_alike(found, group, members, tables)
 
 
 def _by_number(found: Matches, group: Group, rows: Mapping[int, list[int]], tables: Mapping[int, Table]) -> None:
@@ -201,26 +219,22 @@ def _by_number(found: Matches, group: Group, rows: Mapping[int, list[int]], tabl
             members.setdefault((seen[number], number), []).append((rank, row))
             seen[number] += 1
     for key in sorted(members):
-        _add_if_alike(found, group, members[key], tables)
+        _add_if_alike(found, group, members[key], tables, numbered=True)
 
 
-def _add_if_alike(found: Matches, group: Group, members: list[tuple[int, int]], tables: Mapping[int, Table]) -> None:
-    signatures = [_signature(tables[rank], row) for rank, row in members]
+def _add_if_alike(
+    found: Matches, group: Group, members: list[tuple[int, int]], tables: Mapping[int, Table], *, numbered: bool = False
+) -> None:
+    signatures = [signature(tables[rank], row) for rank, row in members]
     steps = [step for rank, row in members if (step := int(tables[rank]["step"][row])) >= 0]
     if len(members) < 2:
-        found.unmatched["they stand on one rank only"] += len(members)
+        found.unmatched[ONE_RANK] += len(members)
     elif not _alike(signatures):
         found.unmatched["operation, type or size differ under one number"] += len(members)
     elif steps and max(steps) - min(steps) > 1:
         found.unmatched["one number stands in different steps"] += len(members)
     else:
-        found.add(group, members)
-
-
-def _signature(table: Table, row: int) -> Signature:
-    op = str(table["op"][row])
-    size = -1 if op in ANY_SIZE else int(table["bytes"][row])
-    return op, str(table["dtype"][row]), size
+        found.add(group, members, numbered=numbered)
 
 
 def _alike(signatures: Sequence[Signature]) -> bool:
@@ -230,99 +244,3 @@ def _alike(signatures: Sequence[Signature]) -> bool:
         if len(said) > 1:
             return False
     return True
-
-
-def _by_content(found: Matches, group: Group, rows: Mapping[int, list[int]], tables: Mapping[int, Table]) -> None:
-    """Compare the sequences of each step; what lies outside of all steps as one more."""
-    by_step: dict[int, dict[int, list[int]]] = {}
-    for rank, of_rank in rows.items():
-        for step, row in zip(np.asarray(tables[rank]["step"])[of_rank].tolist(), of_rank, strict=True):
-            by_step.setdefault(step, {}).setdefault(rank, []).append(row)
-    sequences: dict[tuple[int, int], tuple[Signature, ...]] = {
-        (step, rank): tuple(_signature(tables[rank], row) for row in of_rank)
-        for step, of_ranks in by_step.items()
-        for rank, of_rank in of_ranks.items()
-    }
-    usual = Counter(sequence for (step, _), sequence in sequences.items() if step >= 0).most_common(1)
-    for step, of_ranks in sorted(by_step.items()):
-        here = {rank: sequences[step, rank] for rank in of_ranks}
-        if len(here) < 2:
-            found.unmatched["they stand on one rank only"] += sum(map(len, of_ranks.values()))
-            continue
-        whole = _whole(list(here.values()), usual[0][0] if usual and step >= 0 else ())
-        if whole is None:
-            found.unmatched["the ranks did different things, and nothing numbers them"] += sum(
-                map(len, of_ranks.values())
-            )
-            continue
-        members: dict[int, list[tuple[int, int]]] = {}
-        for rank, of_rank in of_ranks.items():
-            for place, row in zip(_laid_into(here[rank], whole), of_rank, strict=True):
-                if place is None:
-                    found.unmatched["events were lost, and which of several alike ones is not known"] += 1
-                else:
-                    members.setdefault(place, []).append((rank, row))
-        for place in sorted(members):
-            _add_if_alike(found, group, members[place], tables)
-
-
-def _whole(sequences: Sequence[tuple[Signature, ...]], usual: tuple[Signature, ...]) -> tuple[Signature, ...] | None:
-    """The sequence that all of these are parts of: what they have in common with the usual step, else the longest; None for neither."""
-    longest = max(sequences, key=len)
-    for whole in (usual, longest) if len(usual) > len(longest) else (longest,):
-        if all(_first_way(sequence, whole) is not None for sequence in sequences):
-            return whole
-    return None
-
-
-def _first_way(part: Sequence[Signature], whole: Sequence[Signature]) -> list[int] | None:
-    """The places in the whole that the part takes as early as possible; None where it is no part of it."""
-    places, place = [], 0
-    for signature in part:
-        while place < len(whole) and whole[place] != signature:
-            place += 1
-        if place == len(whole):
-            return None
-        places.append(place)
-        place += 1
-    return places
-
-
-def _laid_into(part: Sequence[Signature], whole: Sequence[Signature]) -> list[int | None]:
-    """For each of the part its place in the whole, None where there is more than one way: as early and as late as possible differ."""
-    early = _first_way(part, whole)
-    late = _first_way(part[::-1], whole[::-1])
-    assert early is not None and late is not None, "the whole was chosen to hold every part"
-    turned = [len(whole) - 1 - place for place in late[::-1]]
-    return [first if first == last else None for first, last in zip(early, turned, strict=True)]
-
-
-def _match_transfers(
-    found: Matches, group: Group, sides: Mapping[str, list[tuple[int, int]]], tables: Mapping[int, Table]
-) -> None:
-    """Sends from one rank to another with its receives: by number where both count, else in order where both are as many and alike."""
-    sent, received = sides.get("send", []), sides.get("recv", [])
-    if not group.is_stated or not sent or not received:
-        reason = "their partners were not read" if group.is_stated else "they do not say to whom"
-        found.unmatched[reason] += len(sent) + len(received)
-        return
-    numbers = [[int(tables[rank]["seq"][row]) for rank, row in side] for side in (sent, received)]
-    if all(number >= 0 for side in numbers for number in side) and all(len(set(side)) == len(side) for side in numbers):
-        partner = dict(zip(numbers[1], received, strict=True))
-        pairs = [(one, partner.pop(number, None)) for one, number in zip(sent, numbers[0], strict=True)]
-        left = sum(other is None for _, other in pairs) + len(partner)
-        pairs_known = [(one, other) for one, other in pairs if other is not None]
-    else:
-        alike = len(sent) == len(received)
-        pairs_known = list(zip(sent, received, strict=True)) if alike else []
-        left = 0 if alike else len(sent) + len(received)
-    if left:
-        found.unmatched["one side of a transfer is missing"] += left
-    for one, other in pairs_known:
-        sizes: set[Any] = {
-            (str(tables[rank]["dtype"][row]), int(tables[rank]["bytes"][row])) for rank, row in (one, other)
-        }
-        if len(sizes) == 1:
-            found.add(group, (one, other))
-        else:
-            found.unmatched["both sides of a transfer differ in type or size"] += 2

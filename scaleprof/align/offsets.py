@@ -10,14 +10,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from scaleprof.align.content import EndTimes
 from scaleprof.align.evidence import TOO_MANY, Arrivals, Ends, Evidence, evidence_of
 from scaleprof.align.matching import SYNCHRONISING, Meetings
 from scaleprof.clock import ClockOffset, RankClock, clocks_of_hosts
 from scaleprof.intervals import Ints
 from scaleprof.models.clocks import Floats, Known, Limit, Met, clocks_known, contradictions
+from scaleprof.results import Table
 from scaleprof.run import RankInfo
 from scaleprof.trace import UNKNOWN
 
+LEAST_APART_NS = 10_000
+"""Ends of one operation may be so far apart however well they agree otherwise."""
 MOST_MEETINGS = 4_000
 """Of each set of clocks so many operations, evenly over time, say all there is to say."""
 
@@ -36,6 +40,19 @@ class Clocks:
     contradicted: bool = False
     """Whether no clocks explain the operations as they were matched."""
     caveats: tuple[str, ...] = ()
+
+    def end_times(self, tables: Mapping[int, Table]) -> EndTimes:
+        """When the synchronising operations of all ranks ended, on one clock; and how well that is known."""
+        of_rank = {}
+        for rank, table in tables.items():
+            clock, start, dur = self.of_rank[rank], np.asarray(table["start_ns"]), np.asarray(table["dur_ns"])
+            known = (dur != UNKNOWN) & np.isin(np.array(table["op"], dtype=object), SYNCHRONISING)
+            if clock.offset_ns is None:
+                known = np.zeros(len(table), dtype=np.bool_)
+            of_rank[rank] = np.where(known, start + dur - _ahead(clock, start + dur), UNKNOWN)
+        widths = [clock.error_ns or 0 for clock in self.of_rank.values()]
+        usual = self.agree_ns[0] if self.agree_ns is not None else 0.0
+        return EndTimes(of_rank, round(LEAST_APART_NS + 4 * usual) + 2 * max(widths, default=0))
 
 
 def clocks_of_run(infos: Mapping[int, RankInfo], meetings: Meetings) -> Clocks:
@@ -238,6 +255,13 @@ def _limits_of_pings(pings: Sequence[tuple[int, ClockOffset]], guess: _Guess, or
         yield Limit(0, clock, time, (one.bound_ns - left).astype(np.float64))
 
 
+def _ahead(clock: RankClock, times_ns: Ints) -> Ints:
+    """By how much a clock is ahead when it shows these times; 0 where it is not known."""
+    moved = (times_ns - clock.at_ns) * ((clock.drift_ppm or 0.0) / 1e6)
+    ahead: Ints = (clock.offset_ns or 0) + np.rint(moved).astype(np.int64)
+    return ahead
+
+
 def _fit(of_rank: Mapping[int, RankClock], meetings: Meetings, timed: NDArray[np.bool_]) -> Clocks:
     """How well the ends of operations agree on these clocks."""
     ahead = np.zeros(len(timed), dtype=np.int64)
@@ -246,9 +270,7 @@ def _fit(of_rank: Mapping[int, RankClock], meetings: Meetings, timed: NDArray[np
         here = np.flatnonzero(meetings.rank == rank)
         if clock.offset_ns is None:
             usable[here] = False
-        else:
-            moved = (meetings.end_ns[here] - clock.at_ns) * ((clock.drift_ppm or 0.0) / 1e6)
-            ahead[here] = clock.offset_ns + np.rint(moved).astype(np.int64)
+        ahead[here] = _ahead(clock, meetings.end_ns[here])
     rows = np.flatnonzero(usable)
     end = meetings.end_ns[rows] - ahead[rows]
     order = np.lexsort((end, meetings.operation[rows]))

@@ -18,6 +18,7 @@ CLASSES = ("compute", "exposed_comm", "exposed_memory", "idle")
 LEAVES = ("compute", "exposed_transfer", "exposed_wait", "bubble", "exposed_untold", "exposed_memory", "idle")
 """What divides it exactly where the ranks are seen together; `exposed_untold` is exposed communication that could not be told apart, 0 at best."""
 
+_NOT_ONE = "they end on one rank before they begin on another, on any clocks: what looks like one group is several"
 MOST_ERROR = 0.2
 """Of a bubble, from the clocks: beyond that it is refused."""
 
@@ -72,10 +73,18 @@ def align(info: RunInfo, ranks: Mapping[int, RankFacts]) -> RunView:
         for name, table in ranks[rank].tables.items():
             facts.setdefault(name, {})[rank] = table
     infos = {rank: ranks[rank].info for rank in sorted(ranks)}
-    matches = match(facts.get("collectives", {}), {rank: one.process_groups for rank, one in infos.items()})
-    meetings = meetings_of(matches, facts.get("collectives", {}))
+    tables = facts.get("collectives", {})
+    groups = {rank: one.process_groups for rank, one in infos.items()}
+    matches = match(tables, groups)
+    meetings = meetings_of(matches, tables)
     clocks = clocks_of_run(infos, meetings)
-    exchange = exchange_of(facts.get("collectives", {}), meetings, clocks.of_rank, only_stated=clocks.contradicted)
+    if clocks.contradicted:
+        matches = matches.only_numbered(_NOT_ONE)
+        clocks = clocks_of_run(infos, meetings_of(matches, tables))
+    elif matches.undecided:
+        matches = match(tables, groups, clocks.end_times(tables))
+    meetings = meetings_of(matches, tables)
+    exchange = exchange_of(tables, meetings, clocks.of_rank)
     leaves, refused = _leaves(facts, exchange)
     return RunView(
         info=info,

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scaleprof.align.matching import SYNCHRONISING, TRANSFERS, Meetings
+from scaleprof.align.matching import SYNCHRONISING, Meetings
+from scaleprof.align.transfers import TRANSFERS
 from scaleprof.clock import RankClock
 from scaleprof.intervals import Ints, Spans, covered, subtract, union
 from scaleprof.results import Table
@@ -65,10 +66,8 @@ class _OnOneClock:
         return self.meetings.start_ns - self.ahead_ns
 
 
-def exchange_of(
-    tables: Mapping[int, Table], meetings: Meetings, clocks: Mapping[int, RankClock], *, only_stated: bool = False
-) -> Exchange:
-    """Split every operation that all ranks of its group were seen to take part in; `only_stated`, if the trace says which ranks those are."""
+def exchange_of(tables: Mapping[int, Table], meetings: Meetings, clocks: Mapping[int, RankClock]) -> Exchange:
+    """Split every operation that all ranks of its group were seen to take part in."""
     aligned = _aligned(meetings, clocks)
     count = len(meetings.operation)
     transfer, wait, ranks = (np.full(count, UNKNOWN, dtype=np.int64) for _ in range(3))
@@ -79,7 +78,7 @@ def exchange_of(
     incomplete = (
         synchronises & ~whole & ~meetings.of_all(any_time)
     )  # those without any time lie outside of every profiler's window
-    impossible = synchronises & whole & (~meetings.stated if only_stated else _is_impossible(aligned))
+    impossible = synchronises & whole & _is_impossible(aligned)
     splits = synchronises & whole & ~impossible
     split = splits[meetings.operation]
     shortest = _least(meetings, meetings.dur_ns)
@@ -116,7 +115,7 @@ def _aligned(meetings: Meetings, clocks: Mapping[int, RankClock]) -> _OnOneClock
         if clock.offset_ns is not None:
             known[here] = when != UNKNOWN
             ahead[here] = clock.offset_ns + np.rint((when - clock.at_ns) * ((clock.drift_ppm or 0.0) / 1e6))
-            error[here] = clock.half_width_ns if clock.half_width_ns is not None else clock.bound_ns or 0
+            error[here] = clock.error_ns or 0
             which[here] = numbers[clock]
     apart = _least(meetings, which) != _most(meetings, which)
     error = (

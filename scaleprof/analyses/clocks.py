@@ -19,7 +19,7 @@ def clock_metrics(view: RunView) -> tuple[list[Metric], list[str]]:
         metrics.append(
             Metric("clock.bound_us", "Largest error of a clock", max(bounds) / 1e3, "us", note=note, better="lower")
         )
-    widths = [width for clock in known if (width := half_width_ns(clock)) is not None]
+    widths = [width for clock in known if (width := clock.error_ns) is not None]
     if widths:
         note = f"95 %, the widest {of}"
         metrics.append(
@@ -37,11 +37,6 @@ def clock_metrics(view: RunView) -> tuple[list[Metric], list[str]]:
             )
         )  # fmt: skip
     return metrics, caveats + _not_comparable(view, known)
-
-
-def half_width_ns(clock: RankClock) -> int | None:
-    """Half of the 95 % interval; where nothing but a bound is known, that."""
-    return clock.half_width_ns if clock.half_width_ns is not None else clock.bound_ns
 
 
 def _not_comparable(view: RunView, known: list[RankClock]) -> list[str]:
@@ -63,7 +58,7 @@ def clock_table(view: RunView) -> Table:
     rows: dict[tuple[object, ...], list[int]] = {}
     for rank, clock in view.clocks.of_rank.items():
         offset = None if clock.offset_ns is None else clock.offset_ns / 1e6
-        widths = [None if ns is None else ns / 1e3 for ns in (half_width_ns(clock), clock.bound_ns)]
+        widths = [None if ns is None else ns / 1e3 for ns in (clock.error_ns, clock.bound_ns)]
         rows.setdefault((clock.host, offset, clock.drift_ppm, *widths), []).append(rank)
     names = ("ranks", "host", "offset_ms", "drift_ppm", "half_width_us", "bound_us")
     return Table.of_rows(names, [[listed(ranks), *key] for key, ranks in rows.items()])

@@ -7,6 +7,7 @@ breaks, and what stands before and after the events differ.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from scaleprof.run import SYNTHETIC_KEY
@@ -168,12 +169,21 @@ def _metadata_value(key: str, value: Any) -> str:
     return "[\n" + ",\n".join(devices) + "\n  ]"
 
 
+def _text(value: Any) -> str:
+    return _scalar(value) if isinstance(value, str | int | float) else json.dumps(value)
+
+
+@lru_cache(maxsize=1 << 16, typed=True)  # the ranks of a job say the same words
+def _scalar(value: str | int | float) -> str:
+    return json.dumps(value)
+
+
 def _in_lines(event: Event) -> str:
     breaks = _BREAK_BEFORE[event["ph"]]
     parts = []
     for key, value in event.items():
         if key != "args":
-            parts.append((",\n    " if key in breaks else ", ") + f'"{key}": {json.dumps(value)}')
+            parts.append((",\n    " if key in breaks else ", ") + f'"{key}": {_text(value)}')
     args = f',\n    "args": {{\n      {_args(event["args"])}\n    }}' if "args" in event else ""
     return "  {\n    " + "".join(parts).removeprefix(", ") + args + "\n  }"
 
@@ -182,7 +192,7 @@ def _by_keys(event: Event) -> str:
     phase = event["ph"]
     first = [key for key in ("ph", "cat", "s") if key in event] if phase not in "sf" else ["ph"]
     keys = [*first, *(key for key in event if key not in (*first, "args", "bp"))]
-    lines = [f'"{key}": {json.dumps(event[key])}' for key in keys]
+    lines = [f'"{key}": {_text(event[key])}' for key in keys]
     if phase == "i" and "cat" not in event:
         lines[:2] = [f"{lines[0]},\n    \n    {lines[1]}"]
     text = "  {\n    " + ",\n    ".join(lines)
@@ -199,7 +209,7 @@ def _args(args: Mapping[str, Any]) -> str:
             parts.append(",\n      ")
         elif place:
             parts.append("," if place == 1 else ", ")  # no blank after the first, as torch has it
-        parts.append(f'"{key}": {json.dumps(value)}')
+        parts.append(f'"{key}": {_text(value)}')
     return "".join(parts)
 
 

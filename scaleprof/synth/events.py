@@ -4,23 +4,23 @@ These are made once per file; times and numbers are `template` marks. What must 
 the device, the waits of streams, collectives told three times.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from scaleprof.synth.dialects import Event
-from scaleprof.synth.names import FRAMES, OLD_ALL_REDUCE_KERNEL, Work, work_of
-from scaleprof.synth.plan import GRADIENT_BYTES, MAIN_STREAM, Segment
+from scaleprof.synth.names import FRAMES, Work, kernel_of, work_of
+from scaleprof.synth.operations import about, title_of, told_rank
+from scaleprof.synth.plan import ACTIVATION_BYTES, GRADIENT_BYTES, MAIN_STREAM, Segment
 from scaleprof.synth.rows import EVENTS_PER_STACK, FRAMES_PER_STACK, Rows
-from scaleprof.synth.template import STEP, Strides, duration, number, sequence, start
+from scaleprof.synth.template import STEP, duration, number, start
 from scaleprof.synth.timeline import Timeline
 from scaleprof.trace import Kind
 
-GROUP, GROUP_DESCRIPTION = "0", "default_pg"
 COPY_BYTES_PER_NS = 25
-_MOST_LISTED_RANKS = 30  # torch cuts longer lists
 _FIRST_PID = 20_000
 _BYTES_ALLOCATED = 4096
+_NOTHING: Collection[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Process:
         """A thread of Python that does nothing for the step: its stacks fill the file."""
         return self.pid + 2
 
-    def thread_of(self, phase: str) -> int:
-        """The thread that launches a phase."""
-        return self.autograd if phase in ("backward", "all_reduce") else self.pid
+    def thread_of(self, segment: Segment) -> int:
+        """The thread that launches a segment."""
+        return self.autograd if segment.backward else self.pid
 
 
 @dataclass(frozen=True)
@@ -57,65 +57,74 @@ class Place:
     kernel: int
     work: Work
     segment: Segment
-    collective: int
-    """Which collective of the step it is, or that comes next."""
+    operation: int
+    """Which operation of communication of the step it is, or that comes next."""
 
 
-def strides_of(timeline: Timeline) -> Strides:
-    """Numbers of a step are below the first stride."""
-    collectives = len(timeline.plan.collectives)
-    return Strides(max(3 * timeline.plan.kernels, timeline.spec.stack_events) + 2 * collectives + 16, collectives)
+def stride_of(timeline: Timeline, rank: int) -> int:
+    """By how much numbers grow from step to step: those of a step are below the first stride."""
+    plan = timeline.plan_of(rank)
+    return (
+        max(3 * plan.kernels, timeline.spec.stack_events) + 2 * len(plan.operations) + timeline.spec.micro_batches + 16
+    )
 
 
-def host_events(timeline: Timeline, process: Process, rows: Rows) -> list[Event]:
-    """Annotations, operators, stacks."""
-    spec, kernels = timeline.spec, timeline.plan.kernels
-    spans = [
-        ("step", f"ProfilerStep#{STEP}"),
-        ("forward", "DistributedDataParallel.forward"),
-        ("optimizer", "Optimizer.step#AdamW.step"),
-    ]
-    if spec.input_ms > 0:
-        spans.insert(1, ("input", "enumerate(DataLoader)#_MultiProcessingDataLoaderIter.__next__"))
+def host_events(
+    timeline: Timeline, process: Process, rows: Rows, *, paused: bool = False, without: Collection[int] = _NOTHING
+) -> list[Event]:
+    """Annotations, operators, stacks; `paused`: with the pause of the host, `without`: not what is said of these operations."""
+    spec, kernels = timeline.spec, timeline.plan_of(process.rank).kernels
     events = [
-        _complete("user_annotation", name, process.pid, process.pid, rows(kind), _numbered(kernels + 1 + place))
-        for place, (kind, name) in enumerate(spans)
+        _complete("user_annotation", name, process.pid, process.pid, row, _numbered(kernels + 1 + place))
+        for place, (row, name) in enumerate(_annotations(timeline, rows, paused=paused))
     ]
-    forward = spec.layers * spec.kernels_per_layer
-    passes = {"forward": 0, "backward": 0}
-    for place in _places(timeline):
-        phase = place.segment.phase
-        events += _operator(place, process, rows)
-        if phase in passes:
-            which = passes[phase] if phase == "forward" else forward - 1 - passes[phase]
-            passes[phase] += 1
+    whole_pass = (kernels_of_pass := _kernels_of_pass(timeline, process.rank)) - 1
+    passed: dict[tuple[str, int], int] = {}
+    for place in _places(timeline, process.rank):
+        segment, thread = place.segment, process.thread_of(place.segment)
+        if not spec.communication_only:
+            events += _operator(place, process, rows)
+        if segment.kind == Kind.COMPUTE and segment.phase != "optimizer" and not spec.communication_only:
+            is_backward = segment.backward
+            seen = passed[segment.phase, segment.micro_batch] = passed.get((segment.phase, segment.micro_batch), -1) + 1
+            arrow = segment.micro_batch * kernels_of_pass + (whole_pass - seen if is_backward else seen) + 1
             row = rows("operator", place.kernel)
-            arrow = "s" if phase == "forward" else "f"
-            events.append(_flow("fwdbwd", arrow, which + 1, process.pid, process.thread_of(phase), row))
-        if place.segment.kind == Kind.COLLECTIVE:
+            events.append(_flow("fwdbwd", "f" if is_backward else "s", arrow, process.pid, thread, row))
+        if segment.communicates and place.operation not in without:
             events += _told(timeline, place, process, rows)
     return events + list(_stack_events(timeline, process, rows))
 
 
-def device_events(timeline: Timeline, process: Process, rows: Rows) -> list[Event]:
-    """Calls of the runtime, kernels, and the flows between them; the mirrors of annotations."""
+def device_events(
+    timeline: Timeline, process: Process, rows: Rows, *, without: Collection[int] = _NOTHING
+) -> list[Event]:
+    """Calls of the runtime, kernels, and the flows between them; the mirrors of annotations. The operations in `without` have no kernel."""
     events = []
-    for place in _places(timeline):
+    for place in _places(timeline, process.rank):
         call, row, ident = rows("call", place.kernel), rows("kernel", place.kernel), place.kernel + 1
-        thread = process.thread_of(place.segment.phase)
-        if place.work.asks:
+        thread, segment = process.thread_of(place.segment), place.segment
+        if place.work.asks and not timeline.spec.communication_only:
             events += _question(timeline, place, process, rows)
-        is_copy = place.segment.kind == Kind.COPY
+        is_copy = segment.kind == Kind.COPY
         name, cbid = ("cudaMemcpyAsync", 41) if is_copy else ("cudaLaunchKernel", 211)
         args = {"External id": number(ident), "cbid": cbid, "correlation": number(ident)}
         events.append(_complete("cuda_runtime", name, process.pid, thread, call, args))
         events.append(_flow("ac2g", "s", ident, process.pid, thread, call))
+        if segment.communicates and place.operation in without:
+            continue
         events.append(_activity(timeline, place, process, row))
-        events.append(_flow("ac2g", "f", ident, process.device, place.segment.stream, row))
-        if place.segment.kind == Kind.COLLECTIVE:
-            mirror = {"External id": number(ident)}
-            events.append(_mirror("nccl:all_reduce", process, row, mirror, stream=place.segment.stream))
-    sync = number(timeline.plan.kernels + 1)
+        events.append(_flow("ac2g", "f", ident, process.device, segment.stream, row))
+        if segment.communicates:
+            title = title_of(timeline.mesh, segment, process.rank)
+            events.append(_mirror(title, process, row, {"External id": number(ident)}, stream=segment.stream))
+    return [*events, *_end_of_step(timeline, process, rows)]
+
+
+def _end_of_step(timeline: Timeline, process: Process, rows: Rows) -> list[Event]:
+    """The call in which the host waits for the device, and the step's mirror."""
+    kernels = timeline.plan_of(process.rank).kernels
+    events = []
+    sync = number(kernels + 1)
     name = "cudaDeviceSynchronize" if timeline.spec.run_ahead == 0 else "cudaEventSynchronize"
     events.append(
         _complete("cuda_runtime", name, process.pid, process.pid, rows("sync"), {"cbid": 165, "correlation": sync})
@@ -128,7 +137,7 @@ def device_events(timeline: Timeline, process: Process, rows: Rows) -> list[Even
         "context": 1,
     }
     events.append(_complete("cuda_sync", "Context Sync", process.device, MAIN_STREAM, rows("sync"), waited))
-    mirror = {"External id": number(timeline.plan.kernels + 1)}
+    mirror = {"External id": number(kernels + 1)}
     events.append(_mirror(f"ProfilerStep#{STEP}", process, rows("mirror"), mirror, stream=MAIN_STREAM))
     return events
 
@@ -177,14 +186,37 @@ def closing_events(process: Process, last: int) -> list[Event]:
     ]
 
 
-def _places(timeline: Timeline) -> Iterator[Place]:
+def _places(timeline: Timeline, rank: int) -> Iterator[Place]:
     """The kernels of a step, in the order of launch."""
-    kernel = collective = 0
-    for segment in timeline.plan.segments:
-        for work in work_of(segment.phase, len(segment), per_layer=timeline.spec.kernels_per_layer):
-            yield Place(kernel, work, segment, collective)
+    kernel = operation = 0
+    for segment in timeline.plan_of(rank).segments:
+        per_layer = timeline.spec.kernels_per_layer
+        for work in work_of(segment.phase, len(segment), per_layer=per_layer, first=segment.place):
+            yield Place(kernel, work, segment, operation)
             kernel += 1
-        collective += segment.kind == Kind.COLLECTIVE
+        operation += segment.communicates
+
+
+def _annotations(timeline: Timeline, rows: Rows, *, paused: bool) -> Iterator[tuple[int, str]]:
+    """Rows and names of what the training and the profiler mark on the main thread."""
+    spec = timeline.spec
+    yield rows("step"), f"ProfilerStep#{STEP}"
+    if spec.input_ms > 0 or (spec.late_cause == "input" and spec.late_ms > 0):
+        yield rows("input"), "enumerate(DataLoader)#_MultiProcessingDataLoaderIter.__next__"
+    if paused:
+        yield rows("pause"), "gc.collect"
+    for batch in range(spec.micro_batches):
+        if spec.pipeline > 1:
+            yield rows("forward", batch), f"Forward {batch}"
+        elif spec.strategy == "ddp":
+            yield rows("forward", batch), "DistributedDataParallel.forward"
+    yield rows("optimizer"), "Optimizer.step#AdamW.step"
+
+
+def _kernels_of_pass(timeline: Timeline, rank: int) -> int:
+    """Kernels of one forward pass of a rank."""
+    segments = timeline.plan_of(rank).segments
+    return sum(len(one) for one in segments if one.phase == "forward" and one.micro_batch == 0)
 
 
 def _complete(category: str, name: str, pid: int, tid: int, row: int, args: dict[str, Any]) -> Event:
@@ -214,7 +246,7 @@ def _operator(place: Place, process: Process, rows: Rows) -> list[Event]:
     """The operator of a kernel, and the memory that it takes."""
     row, thread, ident = (
         rows("operator", place.kernel),
-        process.thread_of(place.segment.phase),
+        process.thread_of(place.segment),
         number(place.kernel + 1),
     )
     args: dict[str, Any] = {"External id": ident, "Record function id": 0}
@@ -241,35 +273,21 @@ def _memory(place: int, process: Process, thread: int, row: int, ident: str) -> 
 
 
 def _told(timeline: Timeline, place: Place, process: Process, rows: Rows) -> list[Event]:
-    """What torch says on the host about a collective."""
-    row, thread = rows("told", place.collective), process.autograd
-    ident = timeline.plan.kernels + 8 + 2 * place.collective
-    elements = place.segment.bytes // GRADIENT_BYTES
-    told = {**_numbered(ident), **_about(timeline, place), "Rank": process.rank}
-    titled = {**_numbered(ident + 1), "Input type": ["float"], "Input Dims": [[elements]]}
-    return [
-        _complete("cpu_op", "record_param_comms", process.pid, thread, row, told),
-        _complete("user_annotation", "nccl:all_reduce", process.pid, thread, row, titled),
-    ]
-
-
-def _about(timeline: Timeline, place: Place) -> dict[str, Any]:
-    """A collective's metadata, as they stand on the host's span and on the kernel."""
-    ranks, elements = timeline.spec.ranks, place.segment.bytes // GRADIENT_BYTES
-    listed = ", ".join(str(rank) for rank in range(min(ranks, _MOST_LISTED_RANKS)))
-    about: dict[str, Any] = {
-        "Collective name": "allreduce",
-        "In msg nelems": elements,
-        "Out msg nelems": elements,
-        "Group size": ranks,
-        "dtype": "Float",
-        "In split size": "[]",
-        "Out split size": "[]",
-        "Process Group Name": GROUP,
-        "Process Group Description": GROUP_DESCRIPTION,
-        "Process Group Ranks": f"[{listed}]" if ranks <= _MOST_LISTED_RANKS else f"[{listed}, ..., ...]",
-    }
-    return {**about, "Seq": sequence(place.collective + 1)} if timeline.spec.form.seq else about
+    """What torch says on the host about an operation."""
+    row, segment, lost = rows("told", place.operation), place.segment, timeline.spec.lose
+    thread = process.thread_of(segment)
+    ident = timeline.plan_of(process.rank).kernels + 8 + timeline.spec.micro_batches + 2 * place.operation
+    is_float = segment.group == "dp"
+    elements = segment.bytes // (GRADIENT_BYTES if is_float else ACTIVATION_BYTES)
+    dims = {} if "sizes" in lost else {"Input Dims": [[elements]]}
+    titled = {**_numbered(ident + 1), "Input type": ["float" if is_float else "c10::BFloat16"], **dims}
+    title = title_of(timeline.mesh, segment, process.rank)
+    events = [_complete("user_annotation", title, process.pid, thread, row, titled)]
+    if "params" not in lost:
+        told = {**_numbered(ident), **about(timeline, process.rank, place.operation)}
+        told["Rank"] = told_rank(timeline.mesh, segment, process.rank)
+        events.insert(0, _complete("cpu_op", "record_param_comms", process.pid, thread, row, told))
+    return events
 
 
 def _activity(timeline: Timeline, place: Place, process: Process, row: int) -> Event:
@@ -280,8 +298,10 @@ def _activity(timeline: Timeline, place: Place, process: Process, row: int) -> E
         args = {"External id": ident, "device": process.device, "context": 1, "stream": stream, "correlation": ident}
         args |= {"bytes": copied, "memory bandwidth (GB/s)": float(COPY_BYTES_PER_NS)}
         return _complete("gpu_memcpy", place.work.kernel, process.device, stream, row, args)
-    comm = segment.kind == Kind.COLLECTIVE
-    name = OLD_ALL_REDUCE_KERNEL if comm and timeline.spec.form.old else place.work.kernel
+    comm = segment.communicates
+    name = place.work.kernel
+    if comm:
+        name = kernel_of(segment.phase, is_half=segment.group != "dp", is_old=timeline.spec.form.old)
     args = {
         "External id": ident,
         "queued": 0,
@@ -296,15 +316,15 @@ def _activity(timeline: Timeline, place: Place, process: Process, row: int) -> E
         "grid": [24, 1, 1] if comm else [576, 1, 1],
         "block": [512, 1, 1] if comm else [128, 1, 1],
         "est. achieved occupancy %": 0 if comm else 27,
-        **(_about(timeline, place) if comm else {}),
+        **(about(timeline, process.rank, place.operation) if comm and "params" not in timeline.spec.lose else {}),
     }
     return _complete("kernel", name, process.device, stream, row, args)
 
 
 def _question(timeline: Timeline, place: Place, process: Process, rows: Rows) -> list[Event]:
     """A call of the runtime that launches nothing: libraries ask how many blocks fit before they choose a kernel."""
-    ident, row = timeline.plan.kernels * 2 + 1 + place.kernel, rows("question", place.kernel)
-    thread = process.thread_of(place.segment.phase)
+    ident = timeline.plan_of(process.rank).kernels * 2 + 1 + place.kernel
+    row, thread = rows("question", place.kernel), process.thread_of(place.segment)
     name = "cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags"
     args = {"External id": number(place.kernel + 1), "cbid": 251, "correlation": number(ident)}
     asked = _complete("cuda_runtime", name, process.pid, thread, row, args)

@@ -3,6 +3,7 @@
 Each pass repeats its row of (operator, kernel, weight) within a layer; the weight is the kernel's part of the layer's time.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -78,9 +79,65 @@ OPTIMIZER = (
     ),
 )
 COPY = (Work("aten::copy_", "Memcpy HtoD (Pinned -> Device)"),)
-ALL_REDUCE = (Work("c10d::allreduce_", "ncclDevKernel_AllReduce_Sum_f32_RING_LL(ncclDevKernelArgsStorage<4096ul>)"),)
-OLD_ALL_REDUCE_KERNEL = "ncclKernel_AllReduce_RING_LL_Sum_float(ncclWorkElem)"
-OF_PHASE = {"copy": COPY, "forward": FORWARD, "backward": BACKWARD, "all_reduce": ALL_REDUCE, "optimizer": OPTIMIZER}
+
+
+@dataclass(frozen=True)
+class Words:
+    """What torch and NCCL call one operation of communication."""
+
+    collective: str
+    """`Collective name` in its metadata."""
+    operator: str
+    title: str
+    """The annotation around it."""
+    kernel: str
+    old_kernel: str
+    """The kernel's name in 2022."""
+
+
+_ARGUMENT = "(ncclDevKernelArgsStorage<4096ul>)"
+COMMUNICATION = {
+    "all_reduce": Words(
+        "allreduce",
+        "c10d::allreduce_",
+        "nccl:all_reduce",
+        f"ncclDevKernel_AllReduce_Sum_f32_RING_LL{_ARGUMENT}",
+        "ncclKernel_AllReduce_RING_LL_Sum_float(ncclWorkElem)",
+    ),
+    "all_gather": Words(
+        "_allgather_base",
+        "c10d::_allgather_base_",
+        "nccl:_all_gather_base",
+        f"ncclDevKernel_AllGather_RING_LL{_ARGUMENT}",
+        "ncclKernel_AllGather_RING_LL_Sum_int8_t(ncclWorkElem)",
+    ),
+    "reduce_scatter": Words(
+        "_reduce_scatter_base",
+        "c10d::_reduce_scatter_base_",
+        "nccl:_reduce_scatter_base",
+        f"ncclDevKernel_ReduceScatter_Sum_f32_RING_LL{_ARGUMENT}",
+        "ncclKernel_ReduceScatter_RING_LL_Sum_float(ncclWorkElem)",
+    ),
+    "send": Words(
+        "send",
+        "c10d::send",
+        "nccl:send",
+        f"ncclDevKernel_SendRecv{_ARGUMENT}",
+        "ncclKernel_SendRecv_RING_SIMPLE_Sum_int8_t(ncclWorkElem)",
+    ),
+    "recv": Words(
+        "recv",
+        "c10d::recv_",
+        "nccl:recv",
+        f"ncclDevKernel_SendRecv{_ARGUMENT}",
+        "ncclKernel_SendRecv_RING_SIMPLE_Sum_int8_t(ncclWorkElem)",
+    ),
+}
+_COMPUTE = {"copy": COPY, "forward": FORWARD, "backward": BACKWARD, "optimizer": OPTIMIZER}
+OF_PHASE: Mapping[str, tuple[Work, ...]] = {
+    **_COMPUTE,
+    **{op: (Work(words.operator, words.kernel),) for op, words in COMMUNICATION.items()},
+}
 
 FRAMES = (
     "train.py(88): train_step",
@@ -93,7 +150,15 @@ FRAMES = (
 """A stack of Python frames, outermost first."""
 
 
-def work_of(phase: str, kernels: int, *, per_layer: int = 1) -> list[Work]:
-    """What each kernel of a segment is: the phase's row, begun anew with each layer."""
+def kernel_of(op: str, *, is_half: bool, is_old: bool) -> str:
+    """The kernel of an operation in float32, or in bfloat16 if `is_half`; `is_old`: as NCCL called it in 2022."""
+    words = COMMUNICATION[op]
+    if is_old:
+        return words.old_kernel.replace("_Sum_float(", "_Sum___nv_bfloat16(") if is_half else words.old_kernel
+    return words.kernel.replace("_Sum_f32_", "_Sum_bf16_") if is_half else words.kernel
+
+
+def work_of(phase: str, kernels: int, *, per_layer: int = 1, first: int = 0) -> list[Work]:
+    """What each kernel of a segment is: the phase's row, begun anew with each layer; `first` is the place of its first kernel in a layer."""
     row = OF_PHASE[phase]
-    return [row[place % per_layer % len(row)] for place in range(kernels)]
+    return [row[place % per_layer % len(row)] for place in range(first, first + kernels)]

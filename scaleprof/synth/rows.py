@@ -3,7 +3,7 @@
 A launch of `launch_us` is laid out in quarters, so that what encloses what is never in doubt:
 
     operator            |----|----|----|----|     the host's work for one kernel
-    record_param_comms       |----|----|----|     collectives only, and `nccl:all_reduce` with the same span
+    record_param_comms       |----|----|----|     communication only, and `nccl:all_reduce` and its like with the same span
     question                 |----|               a call that launches nothing, for some kernels
     call                          |----|----|     the kernel may start when it returns
 """
@@ -32,10 +32,10 @@ class Rows:
         return self.first[kind] + place
 
 
-def rows_of(timeline: Timeline) -> Rows:
-    """The same for every rank and step."""
+def rows_of(timeline: Timeline, rank: int = 0) -> Rows:
+    """The same for every rank of a stage, in every step."""
     first, place = {}, 0
-    for kind, spans in true_rows(timeline, 0, 0).items():
+    for kind, spans in true_rows(timeline, rank, 0).items():
         first[kind] = place
         place += len(spans.start)
     return Rows(first)
@@ -52,20 +52,19 @@ def table(timeline: Timeline, rank: int, step: int) -> Spans:
 
 def true_rows(timeline: Timeline, rank: int, step: int) -> dict[str, Spans]:
     """The rows of a step by kind, on the true clock."""
-    spec, plan = timeline.spec, timeline.plan
+    spec, plan = timeline.spec, timeline.plan_of(rank)
     begin, end = timeline.host_start_ns[rank, step], timeline.host_start_ns[rank, step + 1]
     launches = timeline.launches(rank, step)
     quarter, last = spec.launch_ns // 4, launches[-1] + spec.launch_ns
-    starts, ends = timeline.start_ns[rank, step], timeline.end_ns[rank, step]
-    of_phase = {segment.phase: first for segment, first in zip(plan.segments, plan.first, strict=True)}
-    forward = of_phase["forward"]
-    forward_end = forward + spec.layers * spec.kernels_per_layer - 1
+    starts, ends = (times[rank, step, : plan.kernels] for times in (timeline.start_ns, timeline.end_ns))
     told = launches[list(plan.collectives)]
+    paused = launches[plan.pause_at]
     return {
         "step": _one(begin, end),
-        "input": _one(begin, begin + spec.ns(spec.input_ms)),
-        "forward": _one(launches[forward], launches[forward_end] + spec.launch_ns),
-        "optimizer": _one(launches[of_phase["optimizer"]], last),
+        "input": _one(begin, begin + timeline.input_ns(rank, step)),
+        "pause": _one(paused - timeline.pause_ns(rank, step), paused),
+        "forward": _passes(timeline, launches, rank),
+        "optimizer": _one(launches[plan.first[-1]], last),
         "operator": Spans(launches, launches + spec.launch_ns),
         "told": Spans(told + quarter, told + spec.launch_ns),
         "stack": _stacks(int(begin), int(end), spec.stack_events),
@@ -77,13 +76,25 @@ def true_rows(timeline: Timeline, rank: int, step: int) -> dict[str, Spans]:
     }
 
 
-def closing_rows(timeline: Timeline, rank: int) -> Spans:
-    """Rows of the whole file, not of a step: the profiler's own span, and the call with which it waits for the device at the end."""
-    begin, end = timeline.host_start_ns[rank, 0], timeline.host_start_ns[rank, -1]
+def closing_rows(timeline: Timeline, rank: int, first: int = 0) -> Spans:
+    """Rows of the whole file, not of a step: the profiler's own span, and the call with which it waits for the device at the end. `first` is the
+    step with which the file begins."""
+    begin, end = timeline.host_start_ns[rank, first], timeline.host_start_ns[rank, -1]
     call = timeline.spec.launch_ns
     starts = np.array([begin, end + call, end + 3 * call], dtype=np.int64)
     ends = np.array([end + 3 * call, end + 2 * call, end + 3 * call], dtype=np.int64)
     return Spans(on_host_clock(timeline.spec, rank, starts), on_host_clock(timeline.spec, rank, ends))
+
+
+def _passes(timeline: Timeline, launches: Ints, rank: int) -> Spans:
+    """The forward passes of all micro-batches, each from its first launch to the end of its last."""
+    plan, batches = timeline.plan_of(rank), timeline.spec.micro_batches
+    first, last = np.full(batches, plan.kernels, dtype=np.int64), np.zeros(batches, dtype=np.int64)
+    for place, segment in zip(plan.first, plan.segments, strict=True):
+        if segment.phase == "forward":
+            first[segment.micro_batch] = min(first[segment.micro_batch], place)
+            last[segment.micro_batch] = place + len(segment) - 1
+    return Spans(launches[first], launches[last] + timeline.spec.launch_ns)
 
 
 def _one(start: Ints, end: Ints) -> Spans:

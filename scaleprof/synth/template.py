@@ -1,7 +1,7 @@
 """The text of one step, made once and filled in for every step: writing a file costs a format per block of events, not objects per event.
 
 An event holds *marks* where a value changes from step to step: `start(row)` and `duration(row)` are the times of a row of the step's table,
-`number(n)` is n in the first step and grows by a fixed stride, `STEP` is the step's number, `sequence(n)` counts collectives.
+`number(n)` is n in the first step and grows by a fixed stride, `STEP` is the step's number, `sequence(n, stride)` counts operations of a group.
 """
 
 import re
@@ -16,7 +16,7 @@ from scaleprof.intervals import Ints, Spans
 from scaleprof.synth.dialects import Dialect, Event, rendered
 
 _EVENTS_PER_BLOCK = 1000  # a block's text and numbers stay in the processor's cache
-_MARK = re.compile(r'"@([sdnq])(\d+)@"|@(p)0@')
+_MARK = re.compile(r'"@([sdn])(\d+)@"|"@(q)(\d+):(\d+)@"|@(p)0@')
 _NS_PER_US = 1000
 
 STEP = "@p0@"
@@ -38,17 +38,9 @@ def number(first: int) -> str:
     return f"@n{first}@"
 
 
-def sequence(first: int) -> str:
-    """The sequence number of a collective."""
-    return f"@q{first}@"
-
-
-@dataclass(frozen=True)
-class Strides:
-    """By how much numbers grow from step to step."""
-
-    numbers: int
-    sequences: int
+def sequence(first: int, stride: int) -> str:
+    """The sequence number of an operation, of which its group has `stride` in a step."""
+    return f"@q{first}:{stride}@"
 
 
 @dataclass(frozen=True)
@@ -88,16 +80,16 @@ class Template:
             yield block.text % tuple(values.tolist())
 
 
-def template_of(events: Sequence[Event], dialect: Dialect, strides: Strides) -> Template:
-    """The events as the dialect writes them, those left out that it does not know."""
+def template_of(events: Sequence[Event], dialect: Dialect, stride: int) -> Template:
+    """The events as the dialect writes them, those left out that it does not know; `stride` is by how much numbers grow from step to step."""
     decimals = _DECIMALS[dialect.decimals]
     texts = [text for event in events if (text := rendered(event, dialect))]
     parts = [texts[place : place + _EVENTS_PER_BLOCK] for place in range(0, len(texts), _EVENTS_PER_BLOCK)]
-    blocks = [_block(dialect.between.join(part), strides, two=decimals is not None) for part in parts]
+    blocks = [_block(dialect.between.join(part), stride, two=decimals is not None) for part in parts]
     return Template(tuple(blocks), decimals)
 
 
-def _block(text: str, strides: Strides, *, two: bool) -> _Block:
+def _block(text: str, stride: int, *, two: bool) -> _Block:
     """Marks become places: `%d.%s` or, without decimals, `%d` for a time, `%d` for a number."""
     time, per_time = ("%d.%s", 2) if two else ("%d", 1)
     found: dict[str, list[tuple[int, int, int]]] = {"s": [], "d": [], "n": []}
@@ -105,13 +97,13 @@ def _block(text: str, strides: Strides, *, two: bool) -> _Block:
 
     def replace(mark: re.Match[str]) -> str:
         nonlocal place
-        kind, value = mark[1] or mark[3], int(mark[2] or 0)
+        kind, value = mark[1] or mark[3] or mark[6], int(mark[2] or mark[4] or 0)
         at = place
         place += per_time if kind in "sd" else 1
         if kind in "sd":
             found[kind].append((at, value, 0))
             return time
-        found["n"].append((at, value, {"n": strides.numbers, "q": strides.sequences, "p": 1}[kind]))
+        found["n"].append((at, value, {"n": stride, "q": int(mark[5] or 0), "p": 1}[kind]))
         return "%d"
 
     filled = _MARK.sub(replace, text.replace("%", "%%")).encode()

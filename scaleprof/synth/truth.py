@@ -6,46 +6,85 @@ from the intervals of the timeline, not read from any file.
 
 import dataclasses
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from scaleprof.intervals import Ints, Spans, covered, intersect, subtract, union
 from scaleprof.run import SCHEMA_VERSION, SYNTHETIC_KEY
-from scaleprof.synth.timeline import Timeline, drift_ppm, offset_ns, on_host_clock
+from scaleprof.synth.damage import damage_of
+from scaleprof.synth.instances import Column, columns_of, numbers_of
+from scaleprof.synth.mesh import strategy_of
+from scaleprof.synth.timeline import Timeline, drift_ppm, late_steps, offset_ns, on_host_clock
 from scaleprof.trace import Kind
 
-Columns = dict[str, list[Any]]
+_AT_ONCE = 1 << 16  # values of a column that become text together: a job of thousands of ranks has millions
+Columns = Iterable[tuple[str, Column]]
 
 
 def truth_of(timeline: Timeline) -> dict[str, Any]:
-    """The truth as plain data: the spec, the clocks by rank, the steps of every rank, every rank's part in every collective."""
-    ranks = range(timeline.spec.ranks)
-    return {
-        SYNTHETIC_KEY: True,
-        "schema_version": SCHEMA_VERSION,
-        "spec": dataclasses.asdict(timeline.spec),
-        "clocks": {
-            "rank": list(ranks),
-            "host": [host_of(rank, timeline.spec.ranks_per_host) for rank in ranks],
-            "offset_ns": [offset_ns(timeline.spec, rank) for rank in ranks],
-            "drift_ppm": [drift_ppm(timeline.spec, rank) for rank in ranks],
-        },
-        "steps": _joined([_steps(timeline, rank) for rank in ranks]),
-        "collectives": _collectives(timeline),
-    }
+    """The truth as plain data: the spec, the clocks by rank, who was late, the steps of every rank, every rank's part in every operation, and
+    what the files lack."""
+    values, tables = _plain(timeline), _tables(timeline)
+    return values | {table: {name: column.tolist() for name, column in columns} for table, columns in tables}
 
 
 def write_truth(timeline: Timeline, path: Path) -> None:
     """`truth.json`, one column a line."""
-    parts = []
-    for key, value in truth_of(timeline).items():
-        text = json.dumps(value)
-        if key in ("clocks", "steps", "collectives"):
-            text = "{\n" + ",\n".join(f'  "{name}": {json.dumps(column)}' for name, column in value.items()) + "\n }"
-        parts.append(f' "{key}": {text}')
-    path.write_text("{\n" + ",\n".join(parts) + "\n}\n")
+    with path.open("w") as file:
+        file.write("{\n")
+        file.writelines(f' "{key}": {json.dumps(value)},\n' for key, value in _plain(timeline).items())
+        for place, (table, columns) in enumerate(_tables(timeline)):
+            file.write(f'{"," + chr(10) if place else ""} "{table}": {{')
+            _write_columns(columns, file)
+            file.write("\n }")
+        file.write("\n}\n")
+
+
+def _write_columns(columns: Columns, file: IO[str]) -> None:
+    for place, (name, column) in enumerate(columns):
+        file.write(f'{"," if place else ""}\n  "{name}": [')
+        for first in range(0, len(column), _AT_ONCE):
+            text = json.dumps(column[first : first + _AT_ONCE].tolist())[1:-1]
+            file.write(f"{', ' if first else ''}{text}")
+        file.write("]")
+
+
+def _plain(timeline: Timeline) -> dict[str, Any]:
+    return {
+        SYNTHETIC_KEY: True,
+        "schema_version": SCHEMA_VERSION,
+        "spec": dataclasses.asdict(timeline.spec),
+        "strategy": strategy_of(timeline.spec),
+        "mesh": {name: one.size for name, one in timeline.mesh.dimensions.items()},
+    }
+
+
+def _tables(timeline: Timeline) -> Iterator[tuple[str, Columns]]:
+    yield "clocks", _clocks(timeline)
+    yield "stragglers", _stragglers(timeline)
+    yield "steps", _steps_of_all(timeline)
+    yield "collectives", columns_of(timeline)
+    yield "damage", damage_of(timeline, *numbers_of(timeline))
+
+
+def _clocks(timeline: Timeline) -> Columns:
+    spec, ranks = timeline.spec, range(timeline.spec.ranks)
+    yield "rank", np.arange(spec.ranks)
+    yield "host", np.array([host_of(rank, spec.ranks_per_host) for rank in ranks], dtype=object)
+    yield "offset_ns", np.array([offset_ns(spec, rank) for rank in ranks], dtype=np.int64)
+    yield "drift_ppm", np.array([drift_ppm(spec, rank) for rank in ranks])
+
+
+def _stragglers(timeline: Timeline) -> Columns:
+    """A row for each step in which the late rank is late: why, and by how much."""
+    spec, steps = timeline.spec, np.array(list(late_steps(timeline.spec)), dtype=np.int64)
+    yield "rank", np.full(len(steps), spec.late_rank)
+    yield "step", steps
+    yield "cause", np.full(len(steps), spec.late_cause, dtype=object)
+    yield "late_ns", np.full(len(steps), spec.ns(spec.late_ms))
 
 
 def host_of(rank: int, ranks_per_host: int) -> str:
@@ -53,26 +92,36 @@ def host_of(rank: int, ranks_per_host: int) -> str:
     return f"synthetic-host-{rank // ranks_per_host}"
 
 
-def _steps(timeline: Timeline, rank: int) -> Columns:
-    """A step is from the end of its predecessor's device work to the end of its own; the first of all has none and is left out."""
-    spec, plan = timeline.spec, timeline.plan
+def _steps_of_all(timeline: Timeline) -> Columns:
+    parts = [_steps(timeline, rank) for rank in range(timeline.spec.ranks)]
+    return ((name, np.concatenate([part[name] for part in parts])) for name in parts[0])
 
-    def shown(true_ns: Ints) -> Ints:
-        return on_host_clock(spec, rank, true_ns)
+
+def _steps(timeline: Timeline, rank: int) -> dict[str, Ints]:
+    """A step is from the end of its predecessor's device work to the end of its own; the first of all has none and is left out.
+
+    Where several things go on at once, compute counts first, then a transfer, then waiting for a neighbour in the pipeline, then for a collective.
+    """
+    spec, plan = timeline.spec, timeline.plan_of(rank)
+    start, end = timeline.start_ns[rank], timeline.end_ns[rank]
+
+    def shown(begin: Ints, until: Ints) -> Spans:
+        return union(Spans(*(on_host_clock(spec, rank, times.ravel()) for times in (begin, until))))
 
     def busy(*kinds: Kind) -> Spans:
         kernels = plan.kernels_of(*kinds)
-        starts, ends = timeline.start_ns[rank][:, kernels], timeline.end_ns[rank][:, kernels]
-        return union(Spans(shown(starts.ravel()), shown(ends.ravel())))
+        return shown(start[:, kernels], end[:, kernels])
 
-    cuts = shown(timeline.done_ns[rank])
+    cuts = on_host_clock(spec, rank, timeline.done_ns[rank])
     windows = Spans(cuts[:-1], cuts[1:])
-    compute, comm, copies = busy(Kind.COMPUTE), busy(Kind.COLLECTIVE), busy(Kind.COPY)
-    ends = timeline.end_ns[rank][:, list(plan.collectives)]
-    took = np.array([segment.dur_ns[0] for segment in plan.segments if segment.kind == Kind.COLLECTIVE], dtype=np.int64)
-    transfer = union(Spans(shown((ends - took).ravel()), shown(ends.ravel())))
+    compute, comm, copies = busy(Kind.COMPUTE), busy(Kind.COLLECTIVE, Kind.P2P), busy(Kind.COPY)
+    kernels, met = list(plan.collectives), timeline.met_ns[rank][:, : len(plan.operations)]
+    pairs = [place for place, segment in enumerate(plan.operations) if segment.kind == Kind.P2P]
+    transfer = shown(met, end[:, kernels])
+    for_neighbour = shown(start[:, kernels][:, pairs], met[:, pairs])
     exposed = covered(subtract(comm, compute), windows)
-    exposed_transfer = covered(subtract(transfer, compute), windows)
+    sent = covered(subtract(transfer, compute), windows)
+    bubble = covered(subtract(for_neighbour, union(compute, transfer)), windows)
     columns = {
         "rank": np.full(spec.steps, rank),
         "step": np.arange(1, spec.steps + 1),
@@ -81,41 +130,12 @@ def _steps(timeline: Timeline, rank: int) -> Columns:
         "window_ns": windows.end - windows.start,
         "compute_ns": covered(compute, windows),
         "exposed_comm_ns": exposed,
-        "exposed_wait_ns": exposed - exposed_transfer,
-        "exposed_transfer_ns": exposed_transfer,
+        "exposed_wait_ns": exposed - sent - bubble,
+        "exposed_transfer_ns": sent,
+        "bubble_ns": bubble,
         "exposed_memory_ns": covered(subtract(subtract(copies, compute), comm), windows),
         "comm_ns": covered(comm, windows),
         "overlapped_ns": covered(intersect(comm, compute), windows),
     }
-    columns["idle_ns"] = columns["window_ns"] - sum(
-        columns[f"{leaf}_ns"] for leaf in ("compute", "exposed_comm", "exposed_memory")
-    )
-    return {name: column.tolist() for name, column in columns.items()}
-
-
-def _collectives(timeline: Timeline) -> Columns:
-    """One row per collective and rank: a rank waits until the last one has arrived."""
-    ranks, first = timeline.spec.ranks, list(timeline.plan.collectives)
-    segments = [segment for segment in timeline.plan.segments if segment.kind == Kind.COLLECTIVE]
-    steps, count = timeline.steps, len(first)
-    arrival, end = timeline.start_ns[:, :, first], timeline.end_ns[:, :, first]
-    took = np.array([segment.dur_ns[0] for segment in segments], dtype=np.int64)
-    shape = (steps, count, ranks)
-
-    def over(values: Any) -> list[Any]:
-        listed: list[Any] = np.broadcast_to(values, shape).ravel().tolist()
-        return listed
-
-    return {
-        "step": over(np.arange(steps)[:, None, None]),
-        "seq": over((np.arange(steps)[:, None] * count + np.arange(count) + 1)[:, :, None]),
-        "bytes": over(np.array([segment.bytes for segment in segments], dtype=np.int64)[None, :, None]),
-        "rank": over(np.arange(ranks)),
-        "arrival_ns": over(arrival.transpose(1, 2, 0)),
-        "wait_ns": over((end - took - arrival).transpose(1, 2, 0)),
-        "transfer_ns": over(took[None, :, None]),
-    }
-
-
-def _joined(parts: list[Columns]) -> Columns:
-    return {name: [value for part in parts for value in part[name]] for name in parts[0]}
+    leaves = ("compute", "exposed_comm", "exposed_memory")
+    return columns | {"idle_ns": columns["window_ns"] - sum(columns[f"{leaf}_ns"] for leaf in leaves)}

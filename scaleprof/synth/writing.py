@@ -10,48 +10,22 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from scaleprof import __version__
-from scaleprof.clock import ClockAnchor
 from scaleprof.errors import OptionError, ScaleprofError
 from scaleprof.intervals import Ints, Spans
-from scaleprof.run import (
-    RANK_FILE,
-    RUN_FILE,
-    STEPS_FILE,
-    SYNTHETIC_KEY,
-    TRUTH_FILE,
-    ProcessGroup,
-    RankInfo,
-    RunInfo,
-    rank_folder_name,
-    trace_file_name,
-    write_json,
-)
-from scaleprof.synth.dialects import Dialect, around, mark_of_array
-from scaleprof.synth.events import (
-    GROUP,
-    GROUP_DESCRIPTION,
-    Process,
-    closing_events,
-    device_events,
-    host_events,
-    strides_of,
-    thread_events,
-)
-from scaleprof.synth.plan import COMM_STREAM, GRADIENT_BYTES, MAIN_STREAM
-from scaleprof.synth.rows import closing_rows, rows_of, table
+from scaleprof.run import RANK_FILE, RUN_FILE, STEPS_FILE, TRUTH_FILE, rank_folder_name, trace_file_name, write_json
+from scaleprof.synth.damage import cut_off, dropped_of, first_step, is_written
+from scaleprof.synth.dialects import Dialect, Event, around, mark_of_array
+from scaleprof.synth.events import Process, closing_events, device_events, host_events, stride_of, thread_events
+from scaleprof.synth.plan import MAIN_STREAM
+from scaleprof.synth.records import BASE_NS, MONOTONIC_NS, metadata, rank_info, run_info, shown_at_begin
+from scaleprof.synth.rows import Rows, closing_rows, rows_of, table
 from scaleprof.synth.spec import Spec
-from scaleprof.synth.template import Strides, start, template_of
-from scaleprof.synth.timeline import BEGIN_NS, Timeline, offset_ns, on_host_clock, simulate
-from scaleprof.synth.truth import host_of, write_truth
+from scaleprof.synth.template import Template, start, template_of
+from scaleprof.synth.timeline import Timeline, on_host_clock, simulate
+from scaleprof.synth.truth import write_truth
 
-BASE_NS = BEGIN_NS - 4_000_000_000_000_000
-"""`baseTimeNanoseconds`: a coarse time long before the job, so that times since it have 13 digits in us, as real ones have."""
-MONOTONIC_NS = 1_000_000_000_000
-"""What the monotonic clock of every host shows when the job begins."""
-DEVICE_NAME = "Synthetic GPU"
 _COMPRESSION = 4  # as the recorder's files
 Progress = Callable[[str, int, int], None]
 
@@ -82,16 +56,16 @@ def _silent(stage: str, done: int, total: int) -> None:
 
 def _write_files(timeline: Timeline, folder: Path, *, foreign: bool, progress: Progress) -> None:
     spec = timeline.spec
-    ranks = spec.ranks_written or spec.ranks
-    for rank in range(ranks):
-        progress("writing ranks", rank, ranks)
+    written = [rank for rank in range(spec.ranks) if is_written(spec, rank)]
+    for place, rank in enumerate(written):
+        progress("writing ranks", place, len(written))
         if foreign:
             _write_trace(timeline, rank, folder / f"{rank_folder_name(rank)}.pt.trace.json")
         else:
             _write_rank(timeline, rank, folder)
-    progress("writing ranks", ranks, ranks)
+    progress("writing ranks", len(written), len(written))
     if not foreign:
-        write_json(_run_info(spec), folder / RUN_FILE)
+        write_json(run_info(timeline), folder / RUN_FILE)
     write_truth(timeline, folder / TRUTH_FILE)
 
 
@@ -99,34 +73,31 @@ def _write_rank(timeline: Timeline, rank: int, run: Path) -> None:
     """A rank's folder as the recorder leaves it."""
     folder = run / rank_folder_name(rank)
     folder.mkdir()
-    write_json(_rank_info(timeline.spec, rank), folder / RANK_FILE)
-    bounds = on_host_clock(timeline.spec, rank, timeline.host_start_ns[rank])
-    (folder / STEPS_FILE).write_text("".join(_step_lines(timeline.spec, _monotonic(timeline.spec, rank, bounds))))
-    name = trace_file_name(0, timeline.steps - 1, "full")
+    write_json(rank_info(timeline, rank), folder / RANK_FILE)
+    (folder / STEPS_FILE).write_text("".join(_step_lines(timeline, rank)))
+    name = trace_file_name(first_step(timeline.spec, rank), timeline.steps - 1, "full")
     _write_trace(timeline, rank, folder / name.removesuffix(".gz"))
 
 
-def _step_lines(spec: Spec, bounds: Ints) -> Iterator[str]:
-    """The first step is marked as perturbed: the profiler was started beside it."""
+def _step_lines(timeline: Timeline, rank: int) -> Iterator[str]:
+    """The step that the profiler was started beside is marked as perturbed."""
+    first = first_step(timeline.spec, rank)
+    bounds = _monotonic(timeline.spec, rank, on_host_clock(timeline.spec, rank, timeline.host_start_ns[rank]))
     for step, (begin, end) in enumerate(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)):
-        line = {"i": step, "t0": begin, "t1": end, "data": spec.ns(spec.input_ms), "samples": spec.samples}
-        line |= {"profiled": True, "perturbed": step == 0}
+        line = {"i": step, "t0": begin, "t1": end, "data": timeline.input_ns(rank, step)}
+        line |= {"samples": timeline.spec.samples, "profiled": step >= first, "perturbed": step == first}
         yield json.dumps(line, separators=(",", ":")) + "\n"
 
 
 def _monotonic(spec: Spec, rank: int, shown_ns: Ints) -> Ints:
-    return shown_ns - _shown_at_begin(spec, rank) + MONOTONIC_NS
-
-
-def _shown_at_begin(spec: Spec, rank: int) -> int:
-    return BEGIN_NS + offset_ns(spec, rank)
+    return shown_ns - shown_at_begin(spec, rank) + MONOTONIC_NS
 
 
 def _write_trace(timeline: Timeline, rank: int, plain: Path) -> None:
     """One rank's trace file, `.gz` added where the spec wants it compressed."""
     spec, dialect = timeline.spec, timeline.spec.form
     path = plain.with_name(f"{plain.name}.gz") if spec.gz else plain
-    head, tail = around(_metadata(spec, rank, path.name), dialect)
+    head, tail = around(metadata(timeline, rank, path.name), dialect)
     between = dialect.between.encode()
     with _opened(path, compressed=spec.gz) as file:
         file.write(head.encode())
@@ -135,26 +106,69 @@ def _write_trace(timeline: Timeline, rank: int, plain: Path) -> None:
                 file.write(between)
             file.write(text)
         file.write(tail.encode())
+    if rank in spec.cut_ranks:
+        cut_off(path, spec.cut_share)
 
 
 def _texts(timeline: Timeline, rank: int) -> Iterator[bytes]:
     """The events of a file in parts, in order."""
     spec, dialect = timeline.spec, timeline.spec.form
-    process, rows, strides = Process(rank, rank % spec.ranks_per_host), rows_of(timeline), strides_of(timeline)
-    once, none = Strides(0, 0), _since_origin(closing_rows(timeline, rank), dialect)
-    threads = thread_events(process, (MAIN_STREAM, COMM_STREAM))
+    process, rows, stride = (
+        Process(rank, rank % spec.ranks_per_host),
+        rows_of(timeline, rank),
+        stride_of(timeline, rank),
+    )
+    none, first = _since_origin(closing_rows(timeline, rank, first_step(spec, rank)), dialect), first_step(spec, rank)
+    streams = dict.fromkeys([MAIN_STREAM, *(segment.stream for segment in timeline.plan_of(rank).operations)])
+    threads = thread_events(process, tuple(streams))
     if dialect.metadata == "none":
         threads.insert(0, mark_of_array(start(0)))
     if dialect.threads_first:
-        yield from template_of(threads, dialect, once).filled(none, 0)
-    for make in (host_events, device_events):
-        template = template_of(make(timeline, process, rows), dialect, strides)
-        for step in range(timeline.steps):
-            yield from template.filled(_since_origin(table(timeline, rank, step), dialect), step)
-    closing = closing_events(process, (timeline.steps + 1) * strides.numbers)
+        yield from template_of(threads, dialect, 0).filled(none, 0)
+    parts = _Parts(timeline, process, rows)
+    for template_at in (parts.host, parts.device):
+        for step in range(first, timeline.steps):
+            yield from template_at(step).filled(_since_origin(table(timeline, rank, step), dialect), step)
+    closing = closing_events(process, (timeline.steps + 1) * stride)
     if not dialect.threads_first:
         closing[1:1] = threads
-    yield from template_of(closing, dialect, once).filled(none, 0)
+    yield from template_of(closing, dialect, 0).filled(none, 0)
+
+
+class _Parts:
+    """The templates of a rank's steps: the usual ones are made once, those of a step that lost something or had a pause for that step."""
+
+    def __init__(self, timeline: Timeline, process: Process, rows: Rows) -> None:
+        self.timeline, self.process, self.rows = timeline, process, rows
+        self.dropped = dropped_of(timeline, process.rank)
+        self.usual: dict[bool, Template] = {}
+
+    def host(self, step: int) -> Template:
+        """What stands on host threads."""
+        dropped = self.dropped.get(step, frozenset()) if self.timeline.spec.drop_what == "all" else frozenset()
+        paused = self.timeline.pause_ns(self.process.rank, step) > 0
+
+        def make() -> list[Event]:
+            return host_events(self.timeline, self.process, self.rows, paused=paused, without=dropped)
+
+        return self.made(make, is_usual=not dropped and not paused, is_host=True)
+
+    def device(self, step: int) -> Template:
+        """Launches and the device."""
+        dropped = self.dropped.get(step, frozenset())
+
+        def make() -> list[Event]:
+            return device_events(self.timeline, self.process, self.rows, without=dropped)
+
+        return self.made(make, is_usual=not dropped, is_host=False)
+
+    def made(self, make: Callable[[], list[Event]], *, is_usual: bool, is_host: bool) -> Template:
+        if is_usual and is_host in self.usual:
+            return self.usual[is_host]
+        template = template_of(make(), self.timeline.spec.form, stride_of(self.timeline, self.process.rank))
+        if is_usual:
+            self.usual[is_host] = template
+        return template
 
 
 def _since_origin(times: Spans, dialect: Dialect) -> Spans:
@@ -171,82 +185,3 @@ def _opened(path: Path, *, compressed: bool) -> Iterator[IO[bytes]]:
         # Without a name and a time inside, the same spec gives the same bytes.
         with gzip.GzipFile(filename="", mode="wb", compresslevel=_COMPRESSION, fileobj=file, mtime=0) as packed:
             yield packed  # type: ignore[misc]
-
-
-def _metadata(spec: Spec, rank: int, name: str) -> dict[str, Any]:
-    """The keys beside the events of a trace file."""
-    members = list(range(spec.ranks))
-    group = {
-        "pg_name": GROUP,
-        "pg_desc": GROUP_DESCRIPTION,
-        "backend_config": "cuda:nccl",
-        "pg_size": spec.ranks,
-        "ranks": members,
-    }
-    about = {"backend": "nccl", "rank": rank, "world_size": spec.ranks}
-    modern = {"pg_count": 1, "pg_config": [group], "nccl_version": "2.27.5"}
-    devices = min(spec.ranks_per_host, spec.ranks)
-    return {
-        "schemaVersion": 1,
-        "deviceProperties": [_device(number) for number in range(devices)],
-        "distributedInfo": about if spec.form.old else {**about, **modern},
-        "host_name": host_of(rank, spec.ranks_per_host),
-        SYNTHETIC_KEY: True,
-        "traceName": name,
-        "displayTimeUnit": "ms",
-        "baseTimeNanoseconds": BASE_NS,
-    }
-
-
-def _device(number: int) -> dict[str, Any]:
-    return {
-        "id": number,
-        "name": DEVICE_NAME,
-        "totalGlobalMem": 85_899_345_920,
-        "computeMajor": 8,
-        "computeMinor": 0,
-        "maxThreadsPerBlock": 1024,
-        "maxThreadsPerMultiprocessor": 2048,
-        "regsPerBlock": 65_536,
-        "warpSize": 32,
-        "sharedMemPerBlock": 49_152,
-        "numSms": 108,
-    }
-
-
-def _run_info(spec: Spec) -> RunInfo:
-    return RunInfo(
-        name=spec.name,
-        world_size=spec.ranks,
-        series=spec.name,
-        run_id=f"{spec.name}-{spec.ranks}-synthetic",
-        started_at=BEGIN_NS / 1e9,
-        level="full",
-        nodes=spec.hosts,
-        synthetic=True,
-    )
-
-
-def _rank_info(spec: Spec, rank: int) -> RankInfo:
-    shown = _shown_at_begin(spec, rank)
-    return RankInfo(
-        rank=rank,
-        world_size=spec.ranks,
-        host=host_of(rank, spec.ranks_per_host),
-        pid=Process(rank, rank % spec.ranks_per_host).pid,
-        local_rank=rank % spec.ranks_per_host,
-        device="cuda",
-        device_name=DEVICE_NAME,
-        backend="nccl",
-        framework="pytorch",
-        level="full",
-        strategy="ddp",
-        model=f"synthetic {spec.layers}-layer model",
-        precision="float32",
-        parameters=spec.gradient_bytes // GRADIENT_BYTES,
-        local_batch=float(spec.samples),
-        process_groups=(ProcessGroup(GROUP, tuple(range(spec.ranks)), GROUP_DESCRIPTION, "cuda:nccl"),),
-        anchors=(ClockAnchor(shown, MONOTONIC_NS, shown),),
-        versions={"scaleprof": __version__},
-        capabilities={"profiler": True, "steps": True, "inputs": True},
-    )

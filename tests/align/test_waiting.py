@@ -4,12 +4,13 @@ from typing import Any
 
 import numpy as np
 
+from scaleprof.align import RankFacts, align
 from scaleprof.align.matching import match, meetings_of
 from scaleprof.align.offsets import clocks_of_run
 from scaleprof.align.waiting import Exchange, exchange_of, exposed_parts
 from scaleprof.clock import RankClock
 from scaleprof.results import Table
-from scaleprof.run import ProcessGroup, RankInfo
+from scaleprof.run import ProcessGroup, RankInfo, RunInfo
 from tests.tables import numbers, operations
 
 WORLD = (ProcessGroup("0", (0, 1)),)
@@ -160,7 +161,8 @@ def test_where_no_clocks_explain_unnamed_groups_they_are_not_split() -> None:
     tables = {rank: operations(*rows) for rank, rows in pairs.items()}
     infos = {rank: RankInfo(rank=rank, world_size=4, host="node") for rank in tables}
     meetings = meetings_of(match(tables, dict.fromkeys(tables, ())), tables)
-    clocks = clocks_of_run(infos, meetings)
-    assert clocks.contradicted
-    found = exchange_of(tables, meetings, clocks.of_rank, only_stated=clocks.contradicted)
-    assert len(found.impossible) == 30 and not len(found.collectives)
+    assert clocks_of_run(infos, meetings).contradicted
+    facts = {rank: RankFacts(infos[rank], {"collectives": tables[rank]}) for rank in tables}
+    view = align(RunInfo(name="pairs", world_size=4), facts)
+    assert view.matched_share == 0
+    assert not len(view.exchange.collectives)

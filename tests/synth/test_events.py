@@ -8,7 +8,7 @@ from scaleprof.synth.events import (
     closing_events,
     device_events,
     host_events,
-    strides_of,
+    stride_of,
     thread_events,
 )
 from scaleprof.synth.rows import rows_of
@@ -47,7 +47,7 @@ def test_a_collective_is_told_on_the_host_and_on_the_device() -> None:
         about = event["args"]
         assert (about["Collective name"], about["In msg nelems"], about["Group size"]) == ("allreduce", 5_000_000, 40)
         assert about["Process Group Ranks"].endswith("28, 29, ..., ...]"), "torch cuts long lists"
-    assert [event["args"]["Seq"] for event in kernels] == ["@q1@", "@q2@"]
+    assert [event["args"]["Seq"] for event in kernels] == ["@q1:2@", "@q2:2@"]
     names = Counter((event["cat"], event["name"]) for event in (*host, *device))
     assert names["user_annotation", "nccl:all_reduce"] == names["gpu_user_annotation", "nccl:all_reduce"] == 2
 
@@ -71,7 +71,7 @@ def test_numbers_of_one_step_do_not_reach_into_the_next() -> None:
     timeline, host, device = events_of(tiny(stack_events=5, dialect="oneline2026"))
     text = str([*host, *device])
     numbers = [int(part.partition("@")[0]) for part in text.split("@n")[1:]]
-    assert max(numbers) < strides_of(timeline).numbers
+    assert max(numbers) < stride_of(timeline, PROCESS.rank)
 
 
 def test_threads_and_streams_are_named() -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from scaleprof.errors import OptionError
 from scaleprof.synth.dialects import DIALECTS
-from scaleprof.synth.spec import BUILT_IN, Spec, load_spec
+from scaleprof.synth.jobs import BUILT_IN
+from scaleprof.synth.spec import Spec, load_spec
 from tests.synth.tiny import FIELDS, tiny
 
 
@@ -23,6 +24,11 @@ def test_a_file_says_what_differs_from_the_defaults(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_built_in_jobs_need_no_file(name: str) -> None:
     assert load_spec(name).ranks >= 1
+
+
+def test_the_readme_names_the_built_in_jobs() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    assert [name for name in BUILT_IN if f"`{name}`" not in readme] == []
 
 
 def test_settings_replace_what_the_file_says() -> None:
@@ -49,6 +55,18 @@ def test_settings_replace_what_the_file_says() -> None:
         ([("clock_drift_ppm", "5000")], "clock_drift_ppm must lie within 1000 of 0"),
         ([("gz", "maybe")], "gz must be true or false"),
         ([("ranks_written", "5")], "ranks_written must lie between 0 and 4"),
+        (
+            [("tensor", "3")],
+            "4 ranks cannot be divided in 1 pipeline stages of 3 tensor-parallel ranks: ranks must be a multiple",
+        ),
+        ([("pipeline", "13")], "pipeline must lie between 1 and 12, not 13"),
+        ([("strategy", "zero")], "strategy must be one of ddp, fsdp, not 'zero'"),
+        ([("late_cause", "bad luck")], "late_cause must be one of compute, throttle, input, pause, not 'bad luck'"),
+        ([("lose", "seq,mind")], "lose must be one of seq, group, sizes, params, ranks, not 'mind'"),
+        ([("drop", "1.5")], "drop must lie between 0 and 1, not 1.5"),
+        ([("cut_ranks", "1,4")], "cut_ranks must lie between 0 and 3, not 4"),
+        ([("cut_ranks", "one")], "cut_ranks must be whole numbers with commas between, not 'one'"),
+        ([("late_ranks", "1"), ("late_start_steps", "8")], "late_start_steps must lie between 0 and 7, not 8"),
         ([("steps", "1000000"), ("layers", "1000")], "more than 134,217,728: take fewer"),
     ],
 )
@@ -85,9 +103,24 @@ def test_a_missing_file_names_the_built_in_jobs() -> None:
 
 
 def test_a_ring_takes_two_passes_of_hops_and_bytes() -> None:
+    spec = tiny(ranks=4, alpha_us=10.0)
     # 6 hops of 10 us, and 6/4 of 400 MB at 10 GB/s.
-    assert tiny(ranks=4, alpha_us=10.0).ring_ns(400_000_000) == 60_000 + 60_000_000
-    assert tiny(ranks=1, late_rank=0).ring_ns(400_000_000) == 0
+    assert spec.cost_ns("all_reduce", 400_000_000, 4) == 60_000 + 60_000_000
+    assert spec.cost_ns("all_reduce", 400_000_000, 1) == 0
+
+
+def test_gathers_take_half_an_all_reduce_and_transfers_one_hop() -> None:
+    spec = tiny(ranks=4, alpha_us=10.0)
+    for op in ("all_gather", "reduce_scatter"):
+        assert 2 * spec.cost_ns(op, 400_000_000, 4) == spec.cost_ns("all_reduce", 400_000_000, 4)
+    assert spec.cost_ns("send", 400_000_000, 2) == spec.cost_ns("recv", 400_000_000, 2) == 10_000 + 40_000_000
+
+
+def test_groups_that_span_hosts_may_be_slower() -> None:
+    spec = tiny(ranks=4, alpha_us=10.0, inter_alpha_us=20.0, inter_bandwidth_gbps=2.5)
+    assert spec.cost_ns("all_reduce", 400_000_000, 4, across=True) == 120_000 + 240_000_000
+    alike = tiny(ranks=4)
+    assert alike.cost_ns("send", 1_000_000, 2, across=True) == alike.cost_ns("send", 1_000_000, 2)
 
 
 @pytest.mark.parametrize(("ranks", "per_host", "hosts"), [(1, 8, 1), (8, 8, 1), (9, 8, 2)])

@@ -7,7 +7,7 @@ import numpy as np
 
 from scaleprof.intervals import Spans, spans
 from scaleprof.synth.dialects import DIALECTS, Event
-from scaleprof.synth.template import STEP, Strides, duration, number, sequence, start, template_of
+from scaleprof.synth.template import STEP, duration, number, sequence, start, template_of
 
 TIMES = spans([(4_000_000_000_000_000, 4_000_000_000_001_500), (7_001, 7_001), (12_345_678, 13_000_000)])
 
@@ -18,7 +18,7 @@ def event(row: int, **more: Any) -> Event:
 
 def filled(events: list[Event], dialect: str, step: int = 0) -> list[Event]:
     form = DIALECTS[dialect]
-    text = form.between.encode().join(template_of(events, form, Strides(100, 3)).filled(TIMES, step))
+    text = form.between.encode().join(template_of(events, form, 100).filled(TIMES, step))
     decoded: list[Event] = json.loads(b"[" + text + b"]", parse_float=str, parse_int=str)
     return decoded
 
@@ -34,7 +34,7 @@ def test_times_have_as_many_decimals_as_the_dialect_writes() -> None:
 
 
 def test_numbers_grow_with_the_step() -> None:
-    events = [event(0, id=number(7), args={"Seq": sequence(2)}), {**event(1), "name": f"ProfilerStep#{STEP}"}]
+    events = [event(0, id=number(7), args={"Seq": sequence(2, 3)}), {**event(1), "name": f"ProfilerStep#{STEP}"}]
     first, later = filled(events, "native"), filled(events, "native", step=4)
     assert (first[0]["id"], first[0]["args"]["Seq"], first[1]["name"]) == ("7", "2", "ProfilerStep#0")
     assert (later[0]["id"], later[0]["args"]["Seq"], later[1]["name"]) == ("407", "14", "ProfilerStep#4")
@@ -49,7 +49,7 @@ def test_texts_are_kept_as_they_are() -> None:
 
 def test_many_events_are_filled_block_by_block() -> None:
     many = Spans(np.arange(2500, dtype=np.int64) * 1001, np.arange(2500, dtype=np.int64) * 1002)
-    template = template_of([event(row) for row in range(2500)], DIALECTS["compact"], Strides(0, 0))
+    template = template_of([event(row) for row in range(2500)], DIALECTS["compact"], 0)
     parts = list(template.filled(many, 0))
     assert len(parts) == 3
     decoded = json.loads(b"[" + b",".join(parts) + b"]")
