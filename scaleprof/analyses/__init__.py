@@ -2,9 +2,11 @@
 
 from scaleprof.analyses.base import Analysis, Comparison, Fact
 from scaleprof.analyses.collectives import COLLECTIVES
+from scaleprof.analyses.efficiency import EFFICIENCY
 from scaleprof.analyses.flops import FLOPS
 from scaleprof.analyses.growth import GROWTH
 from scaleprof.analyses.hardware import HARDWARE
+from scaleprof.analyses.hierarchy import HIERARCHY
 from scaleprof.analyses.kernels import KERNELS
 from scaleprof.analyses.links import LINKS, LinkOptions
 from scaleprof.analyses.overview import OVERVIEW
@@ -14,8 +16,8 @@ from scaleprof.analyses.steps import STEPS
 from scaleprof.analyses.study import ScalingOptions
 from scaleprof.analyses.time import TIME
 
-ANALYSES: tuple[Analysis, ...] = (TIME, STEPS, RANKS, COLLECTIVES, LINKS, KERNELS, FLOPS, HARDWARE)
-COMPARISONS: tuple[Comparison, ...] = (OVERVIEW, SCALING, GROWTH)
+ANALYSES: tuple[Analysis, ...] = (TIME, EFFICIENCY, STEPS, RANKS, COLLECTIVES, LINKS, KERNELS, FLOPS, HARDWARE)
+COMPARISONS: tuple[Comparison, ...] = (OVERVIEW, SCALING, HIERARCHY, GROWTH)
 OPTIONS: dict[str, type] = {"scaling": ScalingOptions, "links": LinkOptions}
 """Names of `--set <name>.<field>=value` to the dataclass of thresholds that analyses and comparisons share under it."""
 
