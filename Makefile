@@ -11,7 +11,7 @@ TRACES := $(wildcard ../shared/traces)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test trainers lint bench bench-peers samples strategies fuzz
+.PHONY: demo test trainers lint bench bench-peers samples strategies torture torture-peers fuzz
 
 demo: $(READY)
 	$(BIN)/scaleprof demo --out build/demo
@@ -53,6 +53,18 @@ strategies: $(READY)
 	rm -rf build/strategies
 	$(BIN)/python -W ignore -m tests.collect.zoo build/strategies table > build/strategies.md
 	(cat tests/collect/zoo/ABOUT.md build/strategies.md) > tests/collect/zoo/README.md
+
+# Faults of every kind in synthetic jobs, and whether they are found: minutes. ARGS="--seeds 1" is a third of it.
+torture: $(READY)
+	mkdir -p build
+	$(BIN)/python -m tests.torture $(ARGS) > build/torture.md
+	(cat tests/torture/ABOUT.md build/torture.md) > tests/torture/README.md
+
+# Two other tools on the same files; makes an environment for each in build/bench first, and records what HTA says of real traces.
+torture-peers: $(READY)
+	mkdir -p build
+	$(if $(TRACES),SCALEPROF_TRACES=$(abspath $(TRACES))) $(BIN)/python -m tests.torture --peers $(ARGS) > build/torture-peers.md
+	(cat tests/torture/ABOUT_PEERS.md build/torture-peers.md) > tests/torture/PEERS.md
 
 # A torch that the Python in use has already is kept, whatever its build: the environment then sees that Python's packages.
 $(READY): pyproject.toml constraints.txt

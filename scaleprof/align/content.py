@@ -22,8 +22,29 @@ Row = tuple[int, int]
 Signature = tuple[str, str, int]
 ONE_RANK = "they stand on one rank only"
 _LOST = "events were lost, and which of several alike ones is not known"
-_FEWEST = 4  # sequences that say what is the rule
+FEWEST = 4
+"""Sequences that say what is the rule."""
+NO_CHANCE = 8
+"""So many equal ones, short of what is usual, are no coincidence of losses."""
 _DIFFERENT = "the ranks did different things, and nothing numbers them"
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a rank says of its operations, by row; as lists, for loops over operations."""
+
+    signature: Sequence[Signature]
+    """What an operation is."""
+    step: Sequence[int]
+    seq: Sequence[int]
+
+
+def said_by(table: Table) -> Said:
+    """What a rank's table of operations says."""
+    ops, dtypes = list(map(str, table["op"])), list(map(str, table["dtype"]))
+    sizes, step, seq = (np.asarray(table[name]).tolist() for name in ("bytes", "step", "seq"))
+    sizes = [UNKNOWN if op in ANY_SIZE else size for op, size in zip(ops, sizes, strict=True)]
+    return Said(list(zip(ops, dtypes, sizes, strict=True)), step, seq)
 
 
 @dataclass(frozen=True)
@@ -48,14 +69,14 @@ class Alike:
     """How many of these clocks may decide."""
 
 
-def by_content(rows: Mapping[int, list[int]], tables: Mapping[int, Table], ends: EndTimes | None) -> Alike:
+def by_content(rows: Mapping[int, list[int]], said: Mapping[int, Said], ends: EndTimes | None) -> Alike:
     """Compare the sequences of each step; what lies outside of all steps as one more."""
     by_step: dict[int, dict[int, list[int]]] = {}
     for rank, of_rank in rows.items():
-        for step, row in zip(np.asarray(tables[rank]["step"])[of_rank].tolist(), of_rank, strict=True):
-            by_step.setdefault(step, {}).setdefault(rank, []).append(row)
+        for row in of_rank:
+            by_step.setdefault(said[rank].step[row], {}).setdefault(rank, []).append(row)
     sequences: dict[tuple[int, int], tuple[Signature, ...]] = {
-        (step, rank): tuple(signature(tables[rank], row) for row in of_rank)
+        (step, rank): tuple(said[rank].signature[row] for row in of_rank)
         for step, of_ranks in by_step.items()
         for rank, of_rank in of_ranks.items()
     }
@@ -77,7 +98,7 @@ def by_content(rows: Mapping[int, list[int]], tables: Mapping[int, Table], ends:
                     places.setdefault(place, []).append((rank, row))
         operations = [places[place] for place in sorted(places)]
         certain = sum(map(len, operations))
-        decided = _by_time(operations, undecided, tables, ends) if ends is not None else []
+        decided = _by_time(operations, undecided, said, ends) if ends is not None else []
         found.operations += [*operations, *decided]
         left = len(undecided) + certain - sum(map(len, (*operations, *decided)))
         found.undecided += left
@@ -86,7 +107,7 @@ def by_content(rows: Mapping[int, list[int]], tables: Mapping[int, Table], ends:
 
 
 def _by_time(
-    operations: list[list[Row]], undecided: Sequence[Row], tables: Mapping[int, Table], ends: EndTimes
+    operations: list[list[Row]], undecided: Sequence[Row], said: Mapping[int, Said], ends: EndTimes
 ) -> list[list[Row]]:
     """Put undecided rows that end with an operation's own into it, and return those that end together without one.
 
@@ -111,10 +132,10 @@ def _by_time(
         after = clusters[number + 1][0][0] - cluster[-1][0] if number + 1 < len(clusters) else None
         is_near = any(gap is not None and gap <= 2 * ends.tolerance_ns for gap in (before, after))
         ranks = [rank for _, rank, _, _ in cluster]
-        said = {signature(tables[rank], row) for _, rank, row, _ in cluster}
+        several = len({said[rank].signature[row] for _, rank, row, _ in cluster}) > 1
         taken = {place for _, _, _, place in cluster if place != UNKNOWN}
         free = [(rank, row) for _, rank, row, place in cluster if place == UNKNOWN]
-        if is_near or not free or len(set(ranks)) < len(ranks) or len(said) > 1 or len(taken) > 1:
+        if is_near or not free or len(set(ranks)) < len(ranks) or several or len(taken) > 1:
             continue
         if not taken and len(free) > 1:
             alone.append(free)
@@ -144,8 +165,8 @@ def _usual(
     of_step = [{inside[step, rank] for rank in ranks} for step, ranks in by_step.items() if step >= 0]
     agree = all(len(said) == 1 for said in of_step)
     again = Counter(sequence for said in of_step for sequence in said) if agree else Counter()
-    others = {sequence for sequence, steps in again.items() if steps > 1}
-    return _Usual(whole, others, agree or 2 * often[whole] >= len(inside) or len(inside) < _FEWEST)
+    others = {sequence for sequence, steps in again.items() if steps > 1 and often[sequence] >= NO_CHANCE}
+    return _Usual(whole, others, agree or 2 * often[whole] >= len(inside) or len(inside) < FEWEST)
 
 
 def _laid(
@@ -196,10 +217,3 @@ def _laid_into(part: Sequence[Signature], whole: Sequence[Signature]) -> list[in
     assert early is not None and late is not None, "the whole was chosen to hold every part"
     turned = [len(whole) - 1 - place for place in late[::-1]]
     return [first if first == last else None for first, last in zip(early, turned, strict=True)]
-
-
-def signature(table: Table, row: int) -> Signature:
-    """What an operation is."""
-    op = str(table["op"][row])
-    size = -1 if op in ANY_SIZE else int(table["bytes"][row])
-    return op, str(table["dtype"][row]), size

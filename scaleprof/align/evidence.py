@@ -1,5 +1,6 @@
 """What ties the clocks of a run to one another: ends of collectives, transfers, recorded ping-pongs; and which ranks share a clock."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ TOO_MANY = 0.1
 """Where more of the operations than this contradict, the clocks do, and not the operations."""
 CERTAIN_NS = 20_000
 """Profilers of one host's processes agree better than this."""
+COARSEST_NS = 1_000
+"""No profiler says less than whole us; few times may be multiples of more."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class Evidence:
     arrivals: Arrivals
     pings: tuple[tuple[int, ClockOffset], ...]
     """A clock, and a measurement of it against the reference."""
+    grain_ns: int = 1
+    """How finely the times are written: what is cut off may be so much, on one clock and not on another."""
 
     def times(self) -> Iterable[tuple[int | Ints, Ints]]:
         """All times that anything is known of, each with its clock."""
@@ -80,8 +85,15 @@ def evidence_of(
         if place and (clock := infos[rank].clock) is not None
         for offset in clock.offsets
     ]
-    evidence = Evidence(clocks, _ends(meetings, timed, clock_of), _arrivals(meetings, clock_of), tuple(pings))
-    return evidence, caveats
+    ends, arrivals = _ends(meetings, timed, clock_of), _arrivals(meetings, clock_of)
+    return Evidence(clocks, ends, arrivals, tuple(pings), _grain_ns(meetings)), caveats
+
+
+def _grain_ns(meetings: Meetings) -> int:
+    """What divides all times: 1000 in files that say whole us, no more."""
+    known = np.flatnonzero((meetings.start_ns != UNKNOWN) & (meetings.dur_ns != UNKNOWN))
+    whole = int(np.gcd.reduce(meetings.start_ns[known])), int(np.gcd.reduce(meetings.dur_ns[known]))
+    return min(math.gcd(*whole) or 1, COARSEST_NS)
 
 
 def _shared(infos: Mapping[int, RankInfo]) -> list[tuple[int, ...]]:
@@ -92,26 +104,49 @@ def _shared(infos: Mapping[int, RankInfo]) -> list[tuple[int, ...]]:
 def _split_where_proven(
     shared: Sequence[tuple[int, ...]], meetings: Meetings, timed: NDArray[np.bool_]
 ) -> tuple[list[tuple[int, ...]], list[str]]:
-    """Ranks that leave collectives before others of their host have come do not share its clock: names of hosts may lie."""
+    """Ranks that leave collectives before others of their host have come, or receive before others send, do not share its clock: names of hosts may
+    lie."""
     found: list[tuple[int, ...]] = []
     caveats = []
+    transfers = _transfers(meetings)
     for ranks in shared:
-        here = np.flatnonzero(timed & np.isin(meetings.rank, ranks))
-        begin = np.flatnonzero(np.diff(meetings.operation[here], prepend=-1))
-        impossible = np.zeros(0, dtype=np.bool_)
-        if len(begin) and len(ranks) > 1:
-            left = np.minimum.reduceat(meetings.end_ns[here], begin)
-            came = np.maximum.reduceat(meetings.start_ns[here], begin)
-            impossible = left + CERTAIN_NS < came
-        if impossible.sum() < max(3, TOO_MANY * len(impossible)):
+        impossible, of_ranks = _impossible(ranks, meetings, timed, transfers)
+        if (impossible < np.maximum(3, TOO_MANY * of_ranks)).all():
             found.append(ranks)
             continue
+        worst = int(np.argmax(impossible))
         found += [(rank,) for rank in ranks]
         caveats.append(
-            f"ranks {ranks[0]} to {ranks[-1]} name one host, but in {impossible.sum()} of {len(impossible)} collectives one left before another had "
-            "come: they are taken to have a clock each"
+            f"ranks {ranks[0]} to {ranks[-1]} name one host, but in {impossible[worst]} of {of_ranks[worst]} operations of the same ranks one left "
+            "before another had come: they are taken to have a clock each"
         )
     return found, caveats
+
+
+def _impossible(
+    ranks: Sequence[int], meetings: Meetings, timed: NDArray[np.bool_], transfers: tuple[Ints, Ints]
+) -> tuple[Ints, Ints]:
+    """By each set of ranks that met among these: in how many operations one left before another had come if they share a clock, and of how many."""
+    here = np.flatnonzero(timed & np.isin(meetings.rank, ranks))
+    sender, receiver = transfers
+    inside = np.isin(meetings.rank[sender], ranks) & np.isin(meetings.rank[receiver], ranks)
+    sender, receiver = sender[inside], receiver[inside]
+    begin = np.flatnonzero(np.diff(meetings.operation[here], prepend=-1))
+    if len(ranks) < 2 or not len(begin) + len(sender):
+        return np.zeros(1, dtype=np.int64), np.ones(1, dtype=np.int64)
+
+    def of_operations(which: np.ufunc, values: Ints) -> Ints:
+        return which.reduceat(values[here], begin) if len(begin) else values[:0]
+
+    left = np.append(of_operations(np.minimum, meetings.end_ns), meetings.end_ns[receiver])
+    came = np.append(of_operations(np.maximum, meetings.start_ns), meetings.start_ns[sender])
+    ends = np.stack((meetings.rank[sender], meetings.rank[receiver]))
+    lowest = np.append(of_operations(np.minimum, meetings.rank), ends.min(axis=0))
+    highest = np.append(of_operations(np.maximum, meetings.rank), ends.max(axis=0))
+    count = np.append(np.diff(np.append(begin, len(here))), np.full(len(sender), 2))
+    _, group = np.unique(np.stack((lowest, highest, count)), axis=1, return_inverse=True)
+    group = group.ravel()
+    return np.bincount(group, weights=left + CERTAIN_NS < came).astype(np.int64), np.bincount(group)
 
 
 def _ends(meetings: Meetings, timed: NDArray[np.bool_], clock_of: Ints) -> Ends:
@@ -135,13 +170,18 @@ def _ends(meetings: Meetings, timed: NDArray[np.bool_], clock_of: Ints) -> Ends:
     )
 
 
-def _arrivals(meetings: Meetings, clock_of: Ints) -> Arrivals:
-    """Of transfers whose times are known on both sides."""
-    pairs = meetings.is_one_of(TRANSFERS) & (meetings.count == 2) & meetings.of_all(meetings.dur_ns != UNKNOWN)
-    one = meetings.first[pairs]
+def _transfers(meetings: Meetings) -> tuple[Ints, Ints]:
+    """The parts of transfers whose times are known on both sides: of the sender, and of the receiver."""
+    timed = meetings.of_all((meetings.start_ns != UNKNOWN) & (meetings.dur_ns != UNKNOWN))
+    one = meetings.first[meetings.is_one_of(TRANSFERS) & (meetings.count == 2) & timed]
     is_sender = meetings.op[one] == "send"
-    sender, receiver = np.where(is_sender, one, one + 1), np.where(is_sender, one + 1, one)
-    apart = clock_of[meetings.rank[sender]] != clock_of[meetings.rank[receiver]] if len(one) else is_sender
+    return np.where(is_sender, one, one + 1), np.where(is_sender, one + 1, one)
+
+
+def _arrivals(meetings: Meetings, clock_of: Ints) -> Arrivals:
+    """Of transfers between clocks."""
+    sender, receiver = _transfers(meetings)
+    apart = clock_of[meetings.rank[sender]] != clock_of[meetings.rank[receiver]]
     sender, receiver = sender[apart], receiver[apart]
     return Arrivals(
         clock_of[meetings.rank[receiver]],

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from scaleprof.align.content import ONE_RANK, EndTimes, Signature, by_content, signature
+from scaleprof.align.content import ONE_RANK, EndTimes, Said, Signature, by_content, said_by
 from scaleprof.align.transfers import TRANSFERS, pairs_of
 from scaleprof.intervals import Ints
 from scaleprof.results import Table
@@ -19,6 +19,11 @@ from scaleprof.trace import UNKNOWN
 
 SYNCHRONISING = ("all_reduce", "reduce_scatter", "all_gather", "all_to_all", "barrier")
 """Every rank's completion depends on the arrival of all others (`method` 2.2)."""
+_OUT_OF_ORDER = 8
+"""Numbers so far below the first one are no disorder: the count has begun anew."""
+_ANEW = "their group was made anew, and not all ranks say so"
+_NO_NUMBER = "they have no number, and others of their group do"
+_SEVERAL = "several of one number, some of which were lost"
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,9 @@ class Meetings:
     first: Ints
     """By operation: where its parts begin."""
     size: Ints
-    """By operation: how many ranks its group has."""
+    """By operation: how many ranks its group has; UNKNOWN where nobody says and ranks were not read."""
+    numbered: NDArray[np.bool_]
+    """By operation: whether a number says that it is one."""
 
     @property
     def end_ns(self) -> Ints:
@@ -137,8 +144,8 @@ class Meetings:
         return self.of_all(said) & ~self.of_all(self.op == "unknown")
 
 
-def meetings_of(matches: Matches, tables: Mapping[int, Table]) -> Meetings:
-    """The parts of all matched operations, side by side."""
+def meetings_of(matches: Matches, tables: Mapping[int, Table], *, world_size: int = 0) -> Meetings:
+    """The parts of all matched operations, side by side, of a job of so many ranks."""
     rank, row = np.array(matches.rank, dtype=np.int64), np.array(matches.row, dtype=np.int64)
     columns = {
         name: np.full(len(rank), UNKNOWN, dtype=np.int64)
@@ -152,8 +159,18 @@ def meetings_of(matches: Matches, tables: Mapping[int, Table]) -> Meetings:
         op[here] = np.array(table["op"], dtype=object)[row[here]]
     operation = np.array(matches.collective, dtype=np.int64)
     first = np.searchsorted(operation, np.arange(len(matches.groups)))
-    size = np.array([len(group.ranks) for group in matches.groups], dtype=np.int64)
-    return Meetings(operation, rank, row, op, **columns, first=first, size=size)
+    all_read = len(tables) >= world_size
+    size = [len(group.ranks) if group.is_stated or all_read else UNKNOWN for group in matches.groups]
+    return Meetings(
+        operation,
+        rank,
+        row,
+        op,
+        **columns,
+        first=first,
+        size=np.array(size, dtype=np.int64),
+        numbered=np.array(matches.numbered, dtype=np.bool_),
+    )
 
 
 def match(
@@ -162,20 +179,11 @@ def match(
     """Match the operations of all ranks: `tables` are their facts about collectives, rows in order of issue; `groups` what each says of groups;
     `ends`, once clocks are known, when operations ended, to decide between alike ones."""
     found = Matches()
-    parts: dict[Group, dict[int, list[int]]] = {}
-    known = {rank: _groups_of(rank, groups, tables) for rank in tables}
-    for rank, table in tables.items():
-        # A loop over operations, not events.
-        for row, (op, name) in enumerate(zip(table["op"], table["group"], strict=True)):
-            if op in TRANSFERS:
-                continue
-            group = known[rank].get(name)
-            if group is None or len(group.ranks) > 1:
-                parts.setdefault(group or _everybody(name, tables), {}).setdefault(rank, []).append(row)
-    for group, rows in parts.items():
+    said = {rank: said_by(table) for rank, table in tables.items()}
+    for group, rows in _parts(found, tables, groups).items():
         # Of a group that nobody describes those ranks are members that use its name.
         used = Group(group.name, tuple(sorted(rows)), False) if group.name and not group.is_stated else group
-        _match_group(found, used, rows, tables, ends)
+        _match_group(found, used, rows, said, ends)
     for transfer, pairs, left in pairs_of(tables):
         for pair in pairs:
             found.add(Group(transfer.group, (transfer.source, transfer.target), True), pair, numbered=True)
@@ -183,64 +191,136 @@ def match(
     return found
 
 
-def _groups_of(
-    rank: int, groups: Mapping[int, Sequence[ProcessGroup]], tables: Mapping[int, Table]
-) -> dict[str, Group]:
+def _parts(
+    found: Matches, tables: Mapping[int, Table], groups: Mapping[int, Sequence[ProcessGroup]]
+) -> dict[Group, dict[int, list[int]]]:
+    """The rows of the collectives of each group, by rank."""
+    parts: dict[Group, dict[int, list[int]]] = {}
+    described = sorted(_described(groups, tables), key=lambda group: group.ranks)
+    for rank, table in tables.items():
+        known = {group.name: group for group in described if rank in group.ranks} | _said_by(rank, groups)
+        unnamed = _unnamed(rank, described, tables)
+        by_name: dict[str, list[int]] = {}
+        # A loop over operations, not events.
+        for row, (op, name) in enumerate(zip(table["op"], table["group"], strict=True)):
+            if op not in TRANSFERS:
+                by_name.setdefault(name, []).append(row)
+        for name, rows in by_name.items():
+            group = known.get(name) or (Group(name, tuple(sorted(tables)), False) if name else unnamed)
+            if group is None:
+                found.unmatched["the trace names no group, and they have several"] += len(rows)
+            elif len(group.ranks) > 1:
+                parts.setdefault(group, {})[rank] = rows
+    return parts
+
+
+def _described(groups: Mapping[int, Sequence[ProcessGroup]], tables: Mapping[int, Table]) -> set[Group]:
+    """What any rank says of groups."""
+    return {group for rank in tables for group in _said_by(rank, groups).values()}
+
+
+def _said_by(rank: int, groups: Mapping[int, Sequence[ProcessGroup]]) -> dict[str, Group]:
     return {group.name: Group(group.name, tuple(group.ranks), True) for group in groups.get(rank, ()) if group.ranks}
 
 
-def _everybody(name: str, tables: Mapping[int, Table]) -> Group:
-    return Group(name, tuple(sorted(tables)), False)
+def _unnamed(rank: int, described: Iterable[Group], tables: Mapping[int, Table]) -> Group | None:
+    """The group of operations that name none: the only one that there is, else all ranks that were read; None where there are several."""
+    several = {group.ranks for group in described if len(group.ranks) > 1}
+    if not several:
+        return Group("", tuple(sorted(tables)), False)
+    [ranks, *others] = several
+    return None if others or rank not in ranks else Group("", ranks, True)
 
 
 def _match_group(
-    found: Matches, group: Group, rows: Mapping[int, list[int]], tables: Mapping[int, Table], ends: EndTimes | None
+    found: Matches, group: Group, rows: Mapping[int, list[int]], said: Mapping[int, Said], ends: EndTimes | None
 ) -> None:
     """Collectives of one group."""
     if len(rows) < 2:
         found.unmatched["their partners were not read"] += sum(map(len, rows.values()))
         return
-    if all((np.asarray(tables[rank]["seq"])[of_rank] >= 0).all() for rank, of_rank in rows.items()):
-        _by_number(found, group, rows, tables)
+    with_number = {rank: [row for row in of_rank if said[rank].seq[row] >= 0] for rank, of_rank in rows.items()}
+    # Groups without a name may be several, which begin to count anew each.
+    if group.name and all(2 * len(with_number[rank]) > len(of_rank) for rank, of_rank in rows.items()):
+        found.unmatched += Counter({_NO_NUMBER: sum(len(rows[rank]) - len(with_number[rank]) for rank in rows)})
+        _by_number(found, group, with_number, said)
     else:
-        alike = by_content(rows, tables, ends)
+        alike = by_content(rows, said, ends)
         found.unmatched += alike.left
         found.undecided += alike.undecided
         for members in alike.operations:
-            _add_if_alike(found, group, members, tables)
+            if group.name or group.is_stated or len(members) == len(group.ranks):
+                _add_if_alike(found, group, members, said)
+            else:
+                found.unmatched["the trace names no group, and not all ranks took part"] += len(members)
 
 
-def _by_number(found: Matches, group: Group, rows: Mapping[int, list[int]], tables: Mapping[int, Table]) -> None:
-    """Join on the sequence number. Where a group was made anew under its old name numbers begin again, and their occurrence tells them apart."""
-    members: dict[tuple[int, int], list[tuple[int, int]]] = {}
+def _by_number(
+    found: Matches,
+    group: Group,
+    rows: Mapping[int, list[int]],
+    said: Mapping[int, Said],
+) -> None:
+    """Join on the sequence number. Where a group was made anew under its old name numbers begin again on all ranks; several operations of one number
+    (torch counts coalesced ones once) are told apart by their order, if none of them was lost."""
+    numbers = {rank: [said[rank].seq[row] for row in of_rank] for rank, of_rank in rows.items()}
+    lives = {rank: _lives(of_rank) for rank, of_rank in numbers.items()}
+    if len({max(of_rank) for of_rank in lives.values()}) > 1:
+        found.unmatched[_ANEW] += sum(map(len, rows.values()))
+        return
+    members: dict[tuple[int, int], dict[int, list[int]]] = {}
     for rank, of_rank in rows.items():
-        seen: Counter[int] = Counter()
-        for number, row in zip(np.asarray(tables[rank]["seq"])[of_rank].tolist(), of_rank, strict=True):
-            members.setdefault((seen[number], number), []).append((rank, row))
-            seen[number] += 1
+        for life, number, row in zip(lives[rank], numbers[rank], of_rank, strict=True):
+            members.setdefault((life, number), {}).setdefault(rank, []).append(row)
+    again = any(life for life, _ in members)
     for key in sorted(members):
-        _add_if_alike(found, group, members[key], tables, numbered=True)
+        alike = members[key]
+        if len({len(of_rank) for of_rank in alike.values()}) > 1:
+            found.unmatched[_SEVERAL] += sum(map(len, alike.values()))
+            continue
+        for nth in zip(*alike.values(), strict=True):
+            _add_if_alike(found, group, list(zip(alike, nth, strict=True)), said, numbered=True, steps_apart=not again)
+
+
+def _lives(numbers: Sequence[int]) -> list[int]:
+    """For each number, how often the count had begun anew: with one that was there before, or far below the first one. Numbers of several streams may
+    be a little out of order."""
+    lives, life, seen, first, before = [], 0, set[int](), numbers[0], numbers[0]
+    for number in numbers:
+        if (number in seen and number < before) or number < first - _OUT_OF_ORDER:
+            life, seen, first = life + 1, set(), number
+        seen.add(number)
+        before = number
+        lives.append(life)
+    return lives
 
 
 def _add_if_alike(
-    found: Matches, group: Group, members: list[tuple[int, int]], tables: Mapping[int, Table], *, numbered: bool = False
+    found: Matches,
+    group: Group,
+    members: list[tuple[int, int]],
+    said: Mapping[int, Said],
+    *,
+    numbered: bool = False,
+    steps_apart: int = 1,
 ) -> None:
-    signatures = [signature(tables[rank], row) for rank, row in members]
-    steps = [step for rank, row in members if (step := int(tables[rank]["step"][row])) >= 0]
     if len(members) < 2:
         found.unmatched[ONE_RANK] += len(members)
-    elif not _alike(signatures):
+        return
+    signatures = {said[rank].signature[row] for rank, row in members}
+    steps = {said[rank].step[row] for rank, row in members} - {UNKNOWN}
+    numbers = {said[rank].seq[row] for rank, row in members} - {UNKNOWN}
+    if len(signatures) > 1 and not _alike(signatures):
         found.unmatched["operation, type or size differ under one number"] += len(members)
-    elif steps and max(steps) - min(steps) > 1:
+    elif steps and max(steps) - min(steps) > steps_apart:
         found.unmatched["one number stands in different steps"] += len(members)
+    elif group.name and len(numbers) > 1:
+        found.unmatched["their numbers differ"] += len(members)
     else:
         found.add(group, members, numbered=numbered)
 
 
-def _alike(signatures: Sequence[Signature]) -> bool:
+def _alike(signatures: Iterable[Signature]) -> bool:
     """Whether these may be one operation: what one rank does not know contradicts nothing."""
-    for place in range(3):
-        said = {signature[place] for signature in signatures} - {"", -1, "unknown"}
-        if len(said) > 1:
-            return False
-    return True
+    known = [set(column) - {"", UNKNOWN, "unknown"} for column in zip(*signatures, strict=True)]
+    return all(len(said) <= 1 for said in known)

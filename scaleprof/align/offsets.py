@@ -22,6 +22,8 @@ from scaleprof.trace import UNKNOWN
 
 LEAST_APART_NS = 10_000
 """Ends of one operation may be so far apart however well they agree otherwise."""
+_FURTHEST_NS = 1 << 62
+"""What clocks may be apart that 64 bits still hold the times of both."""
 MOST_MEETINGS = 4_000
 """Of each set of clocks so many operations, evenly over time, say all there is to say."""
 
@@ -96,14 +98,16 @@ def _known(evidence: Evidence) -> tuple[dict[int, RankClock], list[str]]:
         span = np.array([0.0, max(float(every.max() - origin), 1.0)])
         known, caveats = _fitted(evidence, guess, origin, span)
         guess = guess.corrected(known, origin, span)
-    lines = {clock: guess.line(clock, one) for clock, one in known.items() if clock}
+    lines = {clock: guess.line(clock, one, evidence.grain_ns) for clock, one in known.items() if clock}
     return lines, caveats
 
 
 def _fitted(evidence: Evidence, guess: "_Guess", origin: int, span: Floats) -> tuple[dict[int, Known], list[str]]:
     """What is known beyond a guess, without operations that cannot be."""
-    sets = _sets(evidence.ends, guess, origin)
-    limits = [*_limits_of_arrivals(evidence.arrivals, guess, origin), *_limits_of_pings(evidence.pings, guess, origin)]
+    grain = evidence.grain_ns
+    sets = _sets(evidence.ends, guess, origin, grain)
+    limits = [*_limits_of_arrivals(evidence.arrivals, guess, origin, grain)]
+    limits += _limits_of_pings(evidence.pings, guess, origin)
     count = len(evidence.clocks)
     pairs = _both_ways(evidence.arrivals, guess, origin)
     known, broken = clocks_known(sets, limits, count, span, pairs)
@@ -157,9 +161,10 @@ class _Guess:
         since = true_ns + int(self.offset_ns[clock]) - int(self.anchor_ns[clock])
         return int(self.offset_ns[clock]) + round(since * slope / (1 - slope))
 
-    def line(self, clock: int, known: Known) -> RankClock:
-        """As a rank uses it, with its errors."""
+    def line(self, clock: int, known: Known, grain_ns: int) -> RankClock:
+        """As a rank uses it, with its errors; what times that are written so coarsely hide may be the same in all of them."""
         bound = float(known.bound_ns.max())
+        half = min(float(known.half_width_ns.max()) + grain_ns, bound)
         return RankClock(
             host="",
             offset_ns=int(self.offset_ns[clock]),
@@ -167,7 +172,7 @@ class _Guess:
             at_ns=int(self.anchor_ns[clock]),
             drift_ppm=float(self.slope[clock]) * 1e6,
             until_ns=int(self.until_ns[clock]),
-            half_width_ns=round(float(known.half_width_ns.max())),
+            half_width_ns=round(half),
         )
 
 
@@ -193,15 +198,15 @@ def _first_guess(evidence: Evidence) -> _Guess:
     for clock in reached:
         for other, difference in neighbours.get(clock, ()):
             if other not in seen:
-                rough[other] = rough[clock] + difference
+                rough[other] = max(-_FURTHEST_NS, min(_FURTHEST_NS, int(rough[clock]) + difference))
                 seen.add(other)
                 reached.append(other)
     nothing = np.zeros(len(rough), dtype=np.int64)
     return _Guess(rough, np.zeros(len(rough)), nothing, nothing)
 
 
-def _sets(ends: Ends, guess: _Guess, origin: int) -> list[Met]:
-    """Operations by the clocks that met in them."""
+def _sets(ends: Ends, guess: _Guess, origin: int, grain_ns: int) -> list[Met]:
+    """Operations by the clocks that met in them; they ended less than a grain later than it is written."""
     first = np.flatnonzero(np.diff(ends.operation, prepend=-1))
     count = np.diff(np.append(first, len(ends.operation)))
     by_clocks: dict[tuple[int, ...], list[int]] = {}
@@ -214,7 +219,7 @@ def _sets(ends: Ends, guess: _Guess, origin: int) -> list[Met]:
         which = np.array(clocks)[None, :]
         columns = [
             (guess.true(which, column[rows]) - origin).astype(np.float64)
-            for column in (ends.end_ns, ends.first_end_ns, ends.last_start_ns)
+            for column in (ends.end_ns, ends.first_end_ns + grain_ns, ends.last_start_ns)
         ]
         sets.append(Met(clocks, np.median(columns[0], axis=1), *columns))
     return sets
@@ -238,8 +243,8 @@ def _both_ways(arrivals: Arrivals, guess: _Guess, origin: int) -> list[tuple[Met
     ]
 
 
-def _limits_of_arrivals(arrivals: Arrivals, guess: _Guess, origin: int) -> Iterable[Limit]:
-    end = (guess.true(arrivals.receiver, arrivals.end_ns) - origin).astype(np.float64)
+def _limits_of_arrivals(arrivals: Arrivals, guess: _Guess, origin: int, grain_ns: int) -> Iterable[Limit]:
+    end = (guess.true(arrivals.receiver, arrivals.end_ns + grain_ns) - origin).astype(np.float64)
     start = (guess.true(arrivals.sender, arrivals.start_ns) - origin).astype(np.float64)
     for pair in set(zip(arrivals.receiver.tolist(), arrivals.sender.tolist(), strict=True)):
         here = (arrivals.receiver == pair[0]) & (arrivals.sender == pair[1])

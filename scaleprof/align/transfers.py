@@ -2,16 +2,19 @@
 
 torch numbers transfers by process group on each rank alone, sends and receives to all peers in one count: such numbers say the same on no two ranks,
 but they say which place in its rank's step a transfer has, also where others were lost. This project's recorder counts by pair and direction, alike
-on both ends. Without any numbers the transfers of a step are paired in order, if there are as many on both ends as in other steps.
+on both ends. Otherwise the transfers of a step are paired in order, if there are as many on both ends as in other steps, and no number is missing.
+Outside of all steps only numbers can say that none was lost.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from scaleprof.align.content import FEWEST, NO_CHANCE
 from scaleprof.results import Table
+from scaleprof.trace import UNKNOWN
 
 TRANSFERS = ("send", "recv")
 _GAPS = 1.25
@@ -41,7 +44,7 @@ def pairs_of(
 ) -> Iterable[tuple[Transfer, list[tuple[Row, Row]], Counter[str]]]:
     """By direction: sends with their receives, and how many rows are left alone by reason."""
     sides: dict[Transfer, dict[str, list[Row]]] = {}
-    places: dict[Row, Place] = {}
+    counts = _Counts()
     for rank, table in tables.items():
         by_group: dict[str, list[int]] = defaultdict(list)
         for row, (op, group, peer) in enumerate(zip(table["op"], table["group"], table["peer"], strict=True)):
@@ -50,25 +53,56 @@ def pairs_of(
                 sides.setdefault(Transfer(group, *ends), {}).setdefault(op, []).append((rank, row))
                 by_group[group].append(row)
         for rows in by_group.values():
-            places |= {(rank, row): place for row, place in _places(table, rows).items()}
+            counts.add(rank, table, rows)
     for transfer, both in sides.items():
         sent, received = both.get("send", []), both.get("recv", [])
         if not transfer.is_known or not sent or not received:
             reason = "their partners were not read" if transfer.is_known else "they do not say to whom"
             yield transfer, [], Counter({reason: len(sent) + len(received)})
             continue
-        yield transfer, *_judged(_paired(sent, received, tables, places), len(sent) + len(received), tables)
+        yield transfer, *_judged(_paired(sent, received, tables, counts), len(sent) + len(received), tables)
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """What the numbers of each rank's transfers in a group say beyond themselves."""
+
+    places: dict[Row, Place] = field(default_factory=dict)
+    of_all: set[Row] = field(default_factory=set)
+    """Rows whose numbers count transfers of several kinds together: they say the same on no other rank."""
+    has_gaps: set[Row] = field(default_factory=set)
+    """Rows of steps in which a number is missing."""
+    numbered: set[Row] = field(default_factory=set)
+
+    def add(self, rank: int, table: Table, rows: Sequence[int]) -> None:
+        """The transfers of a rank in one group."""
+        numbers = [int(number) for number in np.asarray(table["seq"])[list(rows)]]
+        if min(numbers) < 0:
+            return
+        self.numbered.update((rank, row) for row in rows)
+        kinds = [(table["op"][row], int(table["peer"][row])) for row in rows]
+        if len(set(numbers)) == len(numbers) and len(set(kinds)) > 1:
+            self.of_all.update((rank, row) for row in rows)
+            self.places.update({(rank, row): place for row, place in _places(table, rows).items()})
+            kinds = [("any", UNKNOWN)] * len(rows)
+        by_step: dict[Hashable, list[tuple[int, int]]] = defaultdict(list)
+        for number, row, kind in zip(numbers, rows, kinds, strict=True):
+            by_step[int(table["step"][row]), kind].append((number, row))
+        for of_step in by_step.values():
+            if max(of_step)[0] - min(of_step)[0] >= len(of_step):
+                self.has_gaps.update((rank, row) for _, row in of_step)
 
 
 def _paired(
-    sent: Sequence[Row], received: Sequence[Row], tables: Mapping[int, Table], places: Mapping[Row, Place]
+    sent: Sequence[Row], received: Sequence[Row], tables: Mapping[int, Table], counts: _Counts
 ) -> list[tuple[Row, Row]]:
     numbers = [[int(tables[rank]["seq"][row]) for rank, row in side] for side in (sent, received)]
-    if all(_counts_this_alone(side) for side in numbers):
+    every = (*sent, *received)
+    if counts.of_all.isdisjoint(every) and all(_counts_this_alone(side) for side in numbers):
         return _joined(dict(zip(numbers[0], sent, strict=True)), dict(zip(numbers[1], received, strict=True)))
-    if all(row in places for row in (*sent, *received)):
-        return _joined({places[row]: row for row in sent}, {places[row]: row for row in received})
-    return _complete_steps(sent, received, tables)
+    if counts.places.keys() >= set(every):
+        return _joined({counts.places[row]: row for row in sent}, {counts.places[row]: row for row in received})
+    return _complete_steps(sent, received, tables, counts)
 
 
 def _joined(one: Mapping[Hashable, Row], other: Mapping[Hashable, Row]) -> list[tuple[Row, Row]]:
@@ -83,7 +117,7 @@ def _counts_this_alone(numbers: Sequence[int]) -> bool:
 def _places(table: Table, rows: Sequence[int]) -> dict[int, Place]:
     """For each transfer of a rank in a group its place among those to or from the same peer in its step, from numbers that count them all; empty
     where the steps are not alike, or where a place was lost in every step."""
-    number, step = (np.asarray(table[name])[rows] for name in ("seq", "step"))
+    number, step = (np.asarray(table[name])[list(rows)] for name in ("seq", "step"))
     if (number < 0).any() or (step < 0).any() or (np.diff(number) <= 0).any():
         return {}
     steps, first = np.unique(step, return_index=True)
@@ -100,7 +134,7 @@ def _places(table: Table, rows: Sequence[int]) -> dict[int, Place]:
     for place, kind in zip(position.tolist(), kinds, strict=True):
         if pattern.setdefault(place, kind) != kind:
             return {}
-    if len(pattern) != max(pattern) + 1:
+    if len(pattern) != length:
         return {}
     nth, seen = {}, Counter[tuple[str, int]]()
     for place in range(len(pattern)):
@@ -109,19 +143,26 @@ def _places(table: Table, rows: Sequence[int]) -> dict[int, Place]:
     return {row: (int(at), nth[place]) for row, at, place in zip(rows, step.tolist(), position.tolist(), strict=True)}
 
 
-def _complete_steps(sent: Sequence[Row], received: Sequence[Row], tables: Mapping[int, Table]) -> list[tuple[Row, Row]]:
-    """Steps in which both ends have as many as there ever are, in order; others lost some, and nobody knows which. Where both ends agree in every
-    step nothing is lost."""
+def _complete_steps(
+    sent: Sequence[Row], received: Sequence[Row], tables: Mapping[int, Table], counts: _Counts
+) -> list[tuple[Row, Row]]:
+    """Steps in which nothing seems to be lost, in order: both ends have as many as there ever are, if that is the rule; where both ends agree in
+    every step, as many as several other steps have, too."""
     by_step: dict[int, tuple[list[Row], list[Row]]] = defaultdict(lambda: ([], []))
     for side, rows in enumerate((sent, received)):
         for rank, row in rows:
             by_step[int(tables[rank]["step"][row])][side].append((rank, row))
     agree = all(len(one) == len(other) for one, other in by_step.values())
-    usual = max(len(side) for both in by_step.values() for side in both)
+    often = Counter(len(side) for both in by_step.values() for side in both)
+    usual = max(often)
+    whole = {count for count, sides in often.items() if agree and sides >= NO_CHANCE}
+    if agree or 2 * often[usual] >= often.total() or often.total() < FEWEST:
+        whole.add(usual)
     return [
         pair
         for step, (one, other) in sorted(by_step.items())
-        if agree or len(one) == len(other) == usual
+        if len(one) == len(other) and len(one) in whole and counts.has_gaps.isdisjoint((*one, *other))
+        if step >= 0 or counts.numbered.issuperset((*one, *other))
         for pair in zip(one, other, strict=True)
     ]
 

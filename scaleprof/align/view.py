@@ -83,7 +83,7 @@ def align(info: RunInfo, ranks: Mapping[int, RankFacts]) -> RunView:
         clocks = clocks_of_run(infos, meetings_of(matches, tables))
     elif matches.undecided:
         matches = match(tables, groups, clocks.end_times(tables))
-    meetings = meetings_of(matches, tables)
+    meetings = meetings_of(matches, tables, world_size=max((one.world_size for one in infos.values()), default=0))
     exchange = exchange_of(tables, meetings, clocks.of_rank)
     leaves, refused = _leaves(facts, exchange)
     return RunView(

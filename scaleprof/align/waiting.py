@@ -43,7 +43,8 @@ class Exchange:
     incomplete: tuple[int, ...]
     """Steps of synchronising operations of which a rank was not read or not matched."""
     impossible: tuple[int, ...]
-    """Steps of those that ended on one rank before they had begun on another: they are not one operation, and are not split."""
+    """Steps of those that ended on one rank before they had begun on another, or were received before they were sent: they are not one operation, and
+    are not split."""
     partner_ns: Mapping[int, Ints]
     """Of each matched send and receive, when the other side was issued, on this rank's clock; UNKNOWN where the clocks cannot be compared."""
     disagreeing: float | None = None
@@ -78,7 +79,7 @@ def exchange_of(tables: Mapping[int, Table], meetings: Meetings, clocks: Mapping
     incomplete = (
         synchronises & ~whole & ~meetings.of_all(any_time)
     )  # those without any time lie outside of every profiler's window
-    impossible = synchronises & whole & _is_impossible(aligned)
+    impossible = _is_impossible(aligned, synchronises)
     splits = synchronises & whole & ~impossible
     split = splits[meetings.operation]
     shortest = _least(meetings, meetings.dur_ns)
@@ -86,7 +87,7 @@ def exchange_of(tables: Mapping[int, Table], meetings: Meetings, clocks: Mapping
     wait[split] = meetings.dur_ns[split] - transfer[split]
     ranks[split] = meetings.size[meetings.operation][split]
     waited = _waited_by_clocks(aligned)
-    by_clocks = (waited != UNKNOWN) & ~split & whole[meetings.operation]
+    by_clocks = (waited != UNKNOWN) & ~split & (whole & ~impossible)[meetings.operation]
     transfer[by_clocks], wait[by_clocks] = meetings.dur_ns[by_clocks] - waited[by_clocks], waited[by_clocks]
     ranks[by_clocks] = meetings.size[meetings.operation][by_clocks]
     clock[~split] = aligned.error_ns[~split]
@@ -148,18 +149,23 @@ def _summed(aligned: _OnOneClock, split: NDArray[np.bool_], steps: Ints, wait: I
     return Table({name: column[by_time] for name, column in zip(names, columns, strict=True)})
 
 
-def _is_impossible(aligned: _OnOneClock) -> NDArray[np.bool_]:
-    """By operation: whether it was over on one rank before another had come, beyond what the clocks leave open.
+def _is_impossible(aligned: _OnOneClock, synchronises: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """By operation: whether it was over on one rank before another had come, or received before it was sent, beyond what the clocks leave open.
 
-    Where that is so of many, it is the clocks that are wrong, and the split needs none.
+    Where that is so of many collectives that numbers made one, it is the clocks that are wrong, and the split of those needs none.
     """
     meetings = aligned.meetings
-    known = meetings.of_all(aligned.known & (meetings.dur_ns != UNKNOWN))
-    came = _most(meetings, aligned.start_ns)
-    left = _least(meetings, aligned.start_ns + meetings.dur_ns)
-    found: NDArray[np.bool_] = known & (came > left + _most(meetings, aligned.error_ns) + DISAGREES_NS)
-    few = bool(found.sum() <= TOO_MANY * known.sum())
-    return found if few else np.zeros_like(found)
+    known = meetings.of_all(aligned.known & (meetings.start_ns != UNKNOWN) & (meetings.dur_ns != UNKNOWN))
+    never, is_send = np.iinfo(np.int64).min, meetings.op == "send"
+    end = aligned.start_ns + meetings.dur_ns
+    pair = meetings.is_one_of(TRANSFERS)
+    came = _most(meetings, np.where(is_send | ~pair[meetings.operation], aligned.start_ns, never))
+    left = np.where(pair, _most(meetings, np.where(is_send, never, end)), _least(meetings, end))
+    found: NDArray[np.bool_] = known & (pair | synchronises)
+    found &= came > left + _most(meetings, aligned.error_ns) + DISAGREES_NS
+    counted = known & synchronises & meetings.numbered
+    few = bool((found & counted).sum() <= TOO_MANY * counted.sum())
+    return found if few else found & ~counted
 
 
 def _waited_by_clocks(aligned: _OnOneClock) -> Ints:

@@ -3,21 +3,41 @@
 from scaleprof.analyses.base import Analysis, Comparison, Fact
 from scaleprof.analyses.collectives import COLLECTIVES
 from scaleprof.analyses.efficiency import EFFICIENCY
+from scaleprof.analyses.findings import FINDINGS
 from scaleprof.analyses.flops import FLOPS
 from scaleprof.analyses.growth import GROWTH
 from scaleprof.analyses.hardware import HARDWARE
 from scaleprof.analyses.hierarchy import HIERARCHY
+from scaleprof.analyses.idle import IDLE
 from scaleprof.analyses.kernels import KERNELS
 from scaleprof.analyses.links import LINKS, LinkOptions
 from scaleprof.analyses.overview import OVERVIEW
+from scaleprof.analyses.prices import EXTRAS, PRICES
 from scaleprof.analyses.ranks import RANKS
 from scaleprof.analyses.scaling import SCALING
 from scaleprof.analyses.steps import STEPS
+from scaleprof.analyses.stragglers import STRAGGLERS
 from scaleprof.analyses.study import ScalingOptions
+from scaleprof.analyses.tasks import TASK_SCALING, TASKS
 from scaleprof.analyses.time import TIME
 
-ANALYSES: tuple[Analysis, ...] = (TIME, EFFICIENCY, STEPS, RANKS, COLLECTIVES, LINKS, KERNELS, FLOPS, HARDWARE)
-COMPARISONS: tuple[Comparison, ...] = (OVERVIEW, SCALING, HIERARCHY, GROWTH)
+ANALYSES: tuple[Analysis, ...] = (
+    FINDINGS,
+    TIME,
+    IDLE,
+    EFFICIENCY,
+    STEPS,
+    RANKS,
+    STRAGGLERS,
+    COLLECTIVES,
+    LINKS,
+    KERNELS,
+    FLOPS,
+    TASKS,
+    EXTRAS,
+    HARDWARE,
+)
+COMPARISONS: tuple[Comparison, ...] = (OVERVIEW, SCALING, HIERARCHY, GROWTH, PRICES, TASK_SCALING)
 OPTIONS: dict[str, type] = {"scaling": ScalingOptions, "links": LinkOptions}
 """Names of `--set <name>.<field>=value` to the dataclass of thresholds that analyses and comparisons share under it."""
 

@@ -46,7 +46,7 @@ def account(trace: Trace) -> Table:
     Several devices of one process are averaged.
     """
     activities = activities_of(trace)
-    windows, rows = _windows(trace, activities)
+    windows, rows = windows_of(trace, activities)
     cells = np.zeros((len(rows), 5), dtype=np.int64)
     for activity in activities:
         cells += _divide(trace, activity, windows, rows)
@@ -81,7 +81,7 @@ def segments(trace: Trace) -> Table:
     One row per stretch and active collective (`comm`, a row of `Trace.comm`, or -1 where none is known).
     """
     activities = activities_of(trace)
-    windows, rows = _windows(trace, activities)
+    windows, rows = windows_of(trace, activities)
     parts: list[NDArray[np.int64]] = []
     count = 0
     for activity in activities:
@@ -124,7 +124,7 @@ def activities_of(trace: Trace) -> list[Activity]:
     return activities
 
 
-def _windows(trace: Trace, activities: Sequence[Activity]) -> tuple[Spans, Ints]:
+def windows_of(trace: Trace, activities: Sequence[Activity]) -> tuple[Spans, Ints]:
     """The windows that are accounted for, and their rows in `Trace.steps`.
 
     Profiled steps; of these only the ones with operators, where some have them (level `full` records operators in short windows); all steps

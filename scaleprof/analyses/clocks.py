@@ -13,23 +13,22 @@ def clock_metrics(view: RunView) -> tuple[list[Metric], list[str]]:
     known = [clock for clock in apart.values() if clock.offset_ns is not None]
     metrics, caveats = [], list(clocks.caveats)
     bounds = [clock.bound_ns for clock in known if clock.bound_ns is not None]
-    of = f"of {many(len(known), 'clock')} against rank 0's"
     if bounds:
-        note = f"guaranteed by causality, {of}"
+        note = f"guaranteed by what must come before what; the widest of {many(len(known), 'clock')} against rank 0's"
         metrics.append(
-            Metric("clock.bound_us", "Largest error of a clock", max(bounds) / 1e3, "us", note=note, better="lower")
+            Metric("clock.bound_us", "Clock error, at most", max(bounds) / 1e3, "us", note=note, better="lower")
         )
     widths = [width for clock in known if (width := clock.error_ns) is not None]
     if widths:
-        note = f"95 %, the widest {of}"
+        note = f"half of the widest interval of {many(len(known), 'clock')} against rank 0's"
         metrics.append(
-            Metric("clock.half_width_us", "Error of a clock", max(widths) / 1e3, "us", note=note, better="lower")
+            Metric("clock.half_width_us", "Clock error, 95 %", max(widths) / 1e3, "us", note=note, better="lower")
         )
     if clocks.residual_ns is not None and clocks.agree_ns is not None:
-        usual, most = (value / 1e3 for value in clocks.agree_ns)
+        usual, most = (_short(value) for value in clocks.agree_ns)
         note = (
-            f"ends of {many(clocks.operations, 'collective')} on one clock, from their middle; first to last {usual:.3g} us in "
-            f"the median, {most:.3g} us at most"
+            f"median distance of a rank's end from the middle, in {many(clocks.operations, 'collective')}; first to last rank: {usual} in "
+            f"the median, {most} at most"
         )
         metrics.append(
             Metric(
@@ -39,14 +38,21 @@ def clock_metrics(view: RunView) -> tuple[list[Metric], list[str]]:
     return metrics, caveats + _not_comparable(view, known)
 
 
+def _short(ns: float) -> str:
+    """`3.9 µs`, `2.3 ms`: two digits, as of any error."""
+    if ns < 1e6:
+        return f"{float(f'{ns / 1e3:.2g}'):,g} µs"
+    return f"{float(f'{ns / 1e6:.2g}'):,g} ms"
+
+
 def _not_comparable(view: RunView, known: list[RankClock]) -> list[str]:
     caveats = []
     unknown = [rank for rank, clock in view.clocks.of_rank.items() if clock.offset_ns is None]
     asked = len(view.matches) or any(info.clock is not None and info.clock.offsets for info in view.ranks.values())
     if unknown and asked:
         caveats.append(
-            f"not comparable: the clock of {'rank' if len(unknown) == 1 else 'ranks'} {listed(unknown)} never met rank 0's, in no collective "
-            "and in no measurement; times between them are not told"
+            f"the clock of {'rank' if len(unknown) == 1 else 'ranks'} {listed(unknown)} was never compared with rank 0's, by no collective and by no "
+            "measurement: times there are not set against those of rank 0"
         )
     if any(clock.drift_ppm is None for clock in known):
         caveats.append(f"clocks measured only once may drift by up to {UNMEASURED_PPM} µs a second, beyond their bound")

@@ -8,6 +8,7 @@ import numpy as np
 from scaleprof.align import RunView
 from scaleprof.analyses.base import Analysis, duration, many
 from scaleprof.analyses.exchange import across_ranks
+from scaleprof.analyses.links_chart import size_words
 from scaleprof.analyses.steps import NEEDS as STEP_NEEDS
 from scaleprof.analyses.steps import steady_steps
 from scaleprof.intervals import Ints
@@ -118,13 +119,15 @@ def conclude(view: RunView, options: None) -> Result | None:
     if unknown_bytes:
         caveats.append(f"the sizes of {unknown_bytes} of {counted} operations were not recorded")
     summed = sum(kind.dur_ns for kind in rows.values()) / steps_seen / 1e6
-    headline = f"{many(round(counted / steps_seen), 'operation')} a step and rank"
-    headline += f", {total / steps_seen / 1e6:.3g} MB" if known else ""
-    headline += f", {duration(summed)} in progress in all" if summed else ""
+    headline = many(round(counted / steps_seen), "operation")
+    headline += f" and {size_words(total / steps_seen)} per step and rank" if known else " per step and rank"
+    headline += f", in progress for {duration(summed)} in total" if summed else ""
     across, words, said = across_ranks(view, wanted)
     headline += words
     if summed and not words:
-        caveats.append("times in progress include waiting for slower ranks, so they give no bandwidth")
+        caveats.append(
+            "times in progress include waiting for slower ranks: only the transfers of operations that could be split give a bandwidth"
+        )
     tables = {"collectives": _table(rows, steps_seen)}
     blocked = _waits_table(view, wanted)
     if len(blocked):

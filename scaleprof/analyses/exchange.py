@@ -23,7 +23,7 @@ def across_ranks(view: RunView, steps: Ints) -> tuple[list[Metric], str, list[st
     """Metrics of matching and of waiting in these steps (all, if there are none), their words for a headline, and what is missing."""
     metrics, caveats, words = [], [], ""
     if view.matched_share is not None:
-        note = "operations found again on the other ranks of their group"
+        note = "operations found on every rank of their group"
         metrics.append(
             Metric("collectives.matched_share", "Matched across ranks", view.matched_share, "share", note=note)
         )
@@ -39,30 +39,31 @@ def across_ranks(view: RunView, steps: Ints) -> tuple[list[Metric], str, list[st
     total = int(waited.sum() + transfer.sum())
     if total:
         share = int(waited.sum()) / total
-        note = f"of the time in progress of {many(len(last), 'collective')}{_without_the_first(waited, transfer)}; needs no clock"
+        note = f"of the time in progress of {many(len(last), 'collective')}{_without_the_first(waited, transfer)}; told without comparing clocks"
         metrics.append(
             Metric("collectives.wait_share", "Waiting for the last rank", share, "share", note=note, better="lower")
         )
-        words = f", of which {percent(share)} is waiting for the last rank"
+        words = f"; {percent(share)} of the time in collectives is waiting for the last rank"
         named = Counter(last[last != UNKNOWN].tolist())
         rank, often = min(named.items(), key=lambda one: (-one[1], one[0]), default=(0, 0))
         if often and _chance(often, len(last), len(exchange.wait_ns)) < SIGNIFICANT:
-            words += f" (rank {rank} came last in {often} of {len(last)})"
+            words += f", and rank {rank} came last in {often} of {len(last)}"
     if exchange.disagreeing is not None and exchange.disagreeing > MOST_DISAGREEING:
         caveats.append(
-            f"in {percent(exchange.disagreeing)} of the collectives waiting by the clocks differs from waiting by durations: do not trust "
-            "the clocks of this run, nor what needs them (transfers between two ranks, bubbles)"
+            f"in {percent(exchange.disagreeing)} of the collectives waiting by the clocks and waiting by the durations disagree: do not "
+            "trust what compares times of different ranks here (sends and receives, pipeline bubbles)"
         )
     impossible = sum(not len(steps) or step in steps for step in exchange.impossible)
     if impossible:
         caveats.append(
-            f"{many(impossible, 'operation')} ended on one rank before another had begun: what was taken for one are several, "
-            "and their waiting is not told"
+            f"{many(impossible, 'operation')} ended on one rank before another rank had begun: these are different operations taken for one, "
+            "so their waiting and transfer are not told apart"
         )
     incomplete = sum(not len(steps) or step in steps for step in exchange.incomplete)
     if incomplete:
         caveats.append(
-            f"{many(incomplete, 'operation')} lack a rank of their group, so that waiting and transfer cannot be told apart in them"
+            f"{many(incomplete, 'operation')} {'lacks' if incomplete == 1 else 'lack'} a rank of the group, so waiting and transfer cannot be "
+            "told apart there"
         )
     return metrics, words, caveats
 

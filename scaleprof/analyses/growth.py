@@ -5,14 +5,18 @@ from dataclasses import dataclass
 
 from scaleprof.align import LEAVES, RunView
 from scaleprof.align.waiting import PARTS
-from scaleprof.analyses.base import LEAF_COLORS, Comparison, duration, leaf_labels, many, percent
+from scaleprof.analyses.base import LEAF_COLORS, MOST_IN_A_SENTENCE, Comparison, duration, leaf_labels, many, percent
 from scaleprof.analyses.series import Series, find_series
 from scaleprof.analyses.steps import samples_per_rank
 from scaleprof.analyses.study import Scaled, ScalingOptions, scaled
-from scaleprof.analyses.time import Leaves, leaves_of
+from scaleprof.analyses.time import NEGLIGIBLE, Leaves, leaves_of, spoken
 from scaleprof.results import Axis, Chart, Layer, Metric, Result, Table
 
 _SUM_TOLERANCE = 1e-12
+_NEXT_TO_NOTHING = 0.0005
+"""A share that would be shown as zero."""
+_NO_MORE = 0.01
+"""Growth of a sample's cost that is not worth a word."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,8 @@ def conclude(views: Sequence[RunView], options: ScalingOptions) -> Result | None
     """Growth of every series between its smallest and its largest size."""
     tables: list[list[object]] = []
     charts: list[Chart] = []
-    headlines, caveats = [], []
+    grown: list[tuple[Series, PerSample, PerSample]] = []
+    caveats = []
     metrics: list[Metric] = []
     for series in find_series(views)[0]:
         study = scaled(series, options)
@@ -74,7 +79,7 @@ def conclude(views: Sequence[RunView], options: ScalingOptions) -> Result | None
         assert abs(sum(growth(first, last).values()) - (last.tau_ms - first.tau_ms)) <= _SUM_TOLERANCE * last.tau_ms
         tables += [_row(series, first, size) for size in sizes]
         charts += [_by_size(series, sizes), _waterfall(series, first, last)]
-        headlines.append(_headline(series, first, last))
+        grown.append((series, first, last))
         metrics.append(
             Metric(
                 f"growth.{series.id}.ms_per_sample",
@@ -93,7 +98,7 @@ def conclude(views: Sequence[RunView], options: ScalingOptions) -> Result | None
     return Result(
         name="growth",
         title="What grows with the size",
-        headline=". ".join(headlines),
+        headline=_headline_of_all(grown),
         metrics=tuple(metrics),
         tables={"growth": Table.of_rows(columns, tables)},
         charts=tuple(charts),
@@ -114,29 +119,57 @@ def _row(series: Series, first: PerSample, size: PerSample) -> list[object]:
     return [*row, size.tau_ms - first.tau_ms, exposed - first.exposed_ms, *added.values()]
 
 
+def _name(series: Series) -> str:
+    """`Weak scaling`; a name that somebody gave stays as it is."""
+    return series.title + (" scaling" if series.label in ("strong", "weak") else "")
+
+
 def _headline(series: Series, first: PerSample, last: PerSample) -> str:
     added = growth(first, last)
     total = last.tau_ms - first.tau_ms
     worst = max(added, key=lambda leaf: added[leaf])
-    name = series.title
-    if total <= 0.01 * first.tau_ms:
+    name = _name(series)
+    if total <= _NO_MORE * first.tau_ms:
         return f"{name}: a sample costs a rank no more at {last.ranks} than at {many(first.ranks, 'rank')}"
     return (
         f"{name}: a sample costs a rank {duration(total)} ({percent(total / first.tau_ms)}) more at {last.ranks} than at "
-        f"{many(first.ranks, 'rank')}, {duration(added[worst])} of it {leaf_labels(first.by_leaf_ms, last.by_leaf_ms).get(worst, worst).lower()}"
+        f"{many(first.ranks, 'rank')}, {duration(added[worst])} of it {spoken(leaf_labels(first.by_leaf_ms, last.by_leaf_ms)[worst])}"
     )
+
+
+def _headline_of_all(grown: Sequence[tuple[Series, PerSample, PerSample]]) -> str:
+    """Every series if they are few, else those that grow most and least, by share."""
+    if len(grown) <= MOST_IN_A_SENTENCE:
+        return ". ".join(_headline(*one) for one in grown)
+    ordered = sorted(grown, key=lambda one: one[2].tau_ms / one[1].tau_ms)
+    least, most = ordered[0], ordered[-1]
+    named = f"Of {len(grown)} series, {most[0].label} grows most and {least[0].label} least"
+    return f"{named}. {_headline(*most)}. {_headline(*least)}"
+
+
+def _exposed_title(label: str, first: PerSample, last: PerSample) -> str:
+    """How the share of exposed communication changes from the smallest to the largest size, and what most of it is there."""
+    before, after = (size.exposed_ms / size.tau_ms for size in (first, last))
+    if max(before, after) < NEGLIGIBLE:
+        return f"{label}: exposed communication takes less than {percent(NEGLIGIBLE)} of the step at every size"
+    start = percent(before) if before >= _NEXT_TO_NOTHING else "next to nothing"
+    title = f"{label}: exposed communication goes from {start} to {percent(after)} of the step"
+    part = max(PARTS, key=lambda one: last.by_leaf_ms[one])
+    name = leaf_labels(last.by_leaf_ms).get(part, "")
+    if after < NEGLIGIBLE or part == "exposed_untold":
+        return title
+    short = {"exposed_transfer": "transfer", "exposed_wait": "waiting for slow ranks"}.get(part, spoken(name))
+    return f"{title}, most of it {short}" if 2 * last.by_leaf_ms[part] > last.exposed_ms else title
 
 
 def _by_size(series: Series, sizes: Sequence[PerSample]) -> Chart:
     names = [many(size.ranks, "rank") for size in sizes]
     factor = [size.step_ms / size.tau_ms for size in sizes]
-    shares = [size.exposed_ms / size.tau_ms for size in sizes]
     labels = leaf_labels(*(size.by_leaf_ms for size in sizes))
-    label = series.title
     return Chart(
         id=f"growth.{series.id}.by_size",
         kind="stacked_bars",
-        title=f"{label}: exposed communication goes from {percent(shares[0])} of the step to {percent(shares[-1])}",
+        title=_exposed_title(_name(series), sizes[0], sizes[-1]),
         subtitle="Mean ms per step by class, all ranks; the parts add up to the step exactly.",
         x=Axis("ranks", scale="category"),
         y=Axis("time per step", "ms", from_zero=True),

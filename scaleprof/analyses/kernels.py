@@ -83,7 +83,7 @@ def conclude(view: RunView, options: None) -> Result | None:
     if before_count:
         metrics += [
             Metric("kernels.before_window_count", "Activities launched before the recording", before_count),
-            Metric("kernels.before_window_ms", "Their time", before_ns / 1e6, "ms"),
+            Metric("kernels.before_window_ms", "Time of those launched before", before_ns / 1e6, "ms"),
         ]
     if unknown:
         share = f" ({percent(unknown_ns / total)} of the time)" if total else ""
@@ -116,10 +116,13 @@ def _lookalikes(view: RunView, alike: Sequence[tuple[_Key, np.ndarray]]) -> tupl
     """How much of the steps ran under names that look like communication, and how to count them as such."""
     alike_ns = sum(int(values[1]) for _, values in alike)
     steps_ns = sum(int(np.sum(table["window_ns"])) for table in view.fact("account").values())
-    metrics = [Metric("kernels.lookalike_ms", "Compute that looks like communication", alike_ns / 1e6, "ms")]
+    note = f"{many(len(alike), 'name')}, all ranks and steps"
+    metrics = [Metric("kernels.lookalike_ms", "Time under look-alikes", alike_ns / 1e6, "ms", note=note)]
     share = ""
     if steps_ns and alike_ns:
-        metrics.append(Metric("kernels.lookalike_share", "Its share of the steps", alike_ns / steps_ns, "share"))
+        metrics.append(
+            Metric("kernels.lookalike_share", "Look-alikes, share of the steps", alike_ns / steps_ns, "share")
+        )
         share = f" ({percent(alike_ns / steps_ns)} of the steps)"
     kept_apart = "copies" if all(key[1] == "copy" for key, _ in alike) else "compute"
     names, largest = many(len(alike), "name"), alike[0][0][0]

@@ -95,16 +95,16 @@ def _headline(first: _Compared) -> str:
     model, busbw = transfers.model, transfers.busbw_gbps
     best = int(np.argmax(busbw))
     at = size_words(float(model.bytes[best]))
-    words = f"{transfers.kind.words} reaches {gigabytes(float(busbw[best]))} on the bus at {at}"
+    words = f"{transfers.kind.words} reaches {gigabytes(float(busbw[best]))} of bus bandwidth at {at}"
     share = first.share
     if share is not None:
         words += f", {percent(share[0])} of the reference"
     half = _half_speed_bytes(transfers)
     if half is not None:
-        words += f"; below about {size_words(half, digits=2)} it is less than half of that"
+        words += f"; operations below about {size_words(half, digits=2)} get less than half of it"
     slowdown = transfers.slowdown_under_compute()
     if slowdown is not None and slowdown >= NOTABLE_SLOWDOWN:
-        words += f"; under compute it takes {slowdown:.2g} times as long"
+        words += f"; while compute runs, a transfer takes {slowdown:.2g} times as long"
     return words
 
 
@@ -127,13 +127,13 @@ def _slow(compared: Sequence[_Compared], options: LinkOptions) -> list[str]:
         kind, share = one.transfers.kind, one.share
         if share is not None and share[0] < options.least_share:
             said.append(
-                f"the links carry {percent(share[0])} of what {options.reference_name} has of them in {kind.words} ({share[1]}): "
+                f"{kind.words}: the links carry {percent(share[0])} of what {options.reference_name} measured of them ({share[1]}): "
                 "look at NCCL_DEBUG=INFO for the transport and algorithm that were chosen, and at the placement of network cards"
             )
         slowest = one.transfers.slowest_group()
         if slowest is not None and slowest[1] < options.least_share:
             said.append(
-                f"the group of ranks {listed(slowest[0])} carries {percent(slowest[1])} of what the fastest group of its kind does in {kind.op}"
+                f"{kind.op}: the group of ranks {listed(slowest[0])} reaches {percent(slowest[1])} of the bandwidth of the fastest group of its kind"
             )
     return said
 
@@ -146,7 +146,7 @@ def _missing(compared: Sequence[_Compared], known: Sequence[KnownLink], options:
         names = list(dict.fromkeys(one.kind.words for one in bare))
         which = "; ".join(names[:3]) + (f"; and {len(names) - 3} more" if len(names) > 3 else "")
         said.append(
-            f"sizes too few or too much alike to tell latency from bandwidth, which has the latency in it: {which}"
+            f"too few different sizes to tell latency from bandwidth, so that the bandwidth has the latency in it: {which}"
         )
     if options.reference is None:
         return said

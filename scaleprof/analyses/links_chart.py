@@ -45,14 +45,14 @@ def charts_of(kinds: Sequence[tuple[Transfers, KnownLink | None]], *, title: str
             layers += _reference(known, reference, low / _BEYOND, high * _BEYOND)
     if high < LEAST_SPAN * low and not drawn:
         return ()
-    fits = "; lines: the fit" if any(layer.style == "" for layer in layers) else ""
-    left_out = f"; {len(shown)} of {len(kinds)} kinds with most bytes" if len(kinds) > len(shown) else ""
+    fits = "; lines: latency + size / bandwidth, fitted" if any(layer.style == "" for layer in layers) else ""
+    left_out = f"; the {len(shown)} of {len(kinds)} kinds with most bytes" if len(kinds) > len(shown) else ""
     count = sum(len(transfers.bytes) for transfers, _ in kinds)
     chart = Chart(
         "links",
         "loglog",
         title,
-        f"Marks: medians of {many(count, 'operation')}{fits}{'; dashed: the reference' if drawn else ''}{left_out}",
+        f"Marks: the median at each size, of {many(count, 'operation')} in all{fits}{'; dashed: the reference' if drawn else ''}{left_out}",
         Axis("size of the operation", "bytes", "log10"),
         Axis("bus bandwidth", "GB/s", "log10"),
         tuple(layers),
@@ -86,8 +86,10 @@ def _points(transfers: Transfers, name: str, color: str) -> Layer:
 
 
 def _fit(transfers: Transfers, name: str, color: str) -> list[Layer]:
-    """The fitted lines over the measured sizes, each segment for itself."""
+    """The fitted lines over the measured sizes, each segment for itself; none of a bandwidth alone, which no size need lie near."""
     model = transfers.model
+    if not model.has_latency:
+        return []
     layers = []
     for line, first, last in zip(model.segments, model.edges[:-1], model.edges[1:], strict=True):
         if last - first > 1:

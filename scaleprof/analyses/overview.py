@@ -1,6 +1,6 @@
 """The first page: the verdict in one sentence, the numbers one asks for first, and what became of the machines (the losses)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from scaleprof.align import RunView
@@ -8,7 +8,7 @@ from scaleprof.analyses.base import LEAF_COLORS, MOST_IN_A_SENTENCE, Comparison,
 from scaleprof.analyses.series import find_series
 from scaleprof.analyses.steps import conclude as conclude_steps
 from scaleprof.analyses.study import Scaled, ScalingOptions, scaled
-from scaleprof.analyses.time import Leaves, leaves_of
+from scaleprof.analyses.time import Leaves, leaves_of, spoken
 from scaleprof.analyses.time import conclude as conclude_time
 from scaleprof.results import Axis, Chart, Layer, Metric, Result, Table
 
@@ -59,7 +59,7 @@ def _verdict(subject: RunView, leaves: Leaves | None, main: Scaled | None, judge
         losses = {leaf: leaves.share(leaf) for leaf in labels if leaf != "compute"}
         worst = max(losses, key=lambda leaf: losses[leaf])
         if losses[worst] >= 0.01:
-            loss = f"{labels[worst].lower()} takes {percent(losses[worst])} of the step"
+            loss = f"{spoken(labels[worst])} takes {percent(losses[worst])} of the step"
     if main is not None and main.largest is not None and main.largest.efficiency is not None:
         alike = [
             (study.largest.efficiency.value, study)
@@ -75,11 +75,17 @@ def _verdict(subject: RunView, leaves: Leaves | None, main: Scaled | None, judge
             loss = f"in {main.series.label} {loss}" if loss else loss
         sentence = f"{subject.info.model or 'The job'} keeps {kept} of perfect efficiency on {many(main.largest.ranks, 'rank')}"
         return f"{sentence}; {loss}." if loss else f"{sentence}, and no single loss takes 1 % of the step."
-    size = f"On {many(subject.info.world_size, 'rank')}"
+    size = f"On {_ranks_of(subject)}"
     if leaves is None:
         return f"{size}: nothing here says where the time goes."
     sentence = f"{size} {percent(leaves.share('compute'))} of the step is compute"
     return f"{sentence}; {loss}." if loss else f"{sentence}, and no single loss takes 1 % of it."
+
+
+def _ranks_of(view: RunView) -> str:
+    """`4 ranks`, `2 of 128 ranks`."""
+    size = many(view.info.world_size, "rank")
+    return size if len(view.ranks) >= view.info.world_size else f"{len(view.ranks)} of {size}"
 
 
 def _verdict_of_one(subject: RunView, leaves: Leaves | None, runs: int) -> str:
@@ -100,7 +106,7 @@ def _named_in_tiles(judged: Sequence[Scaled]) -> Sequence[Scaled]:
 
 def _tiles(subject: RunView, main: Scaled | None, judged: Sequence[Scaled]) -> list[Metric]:
     """The same numbers as in the sections, with the scope in the note."""
-    scope = many(subject.info.world_size, "rank")
+    scope = _ranks_of(subject)
     if main is not None:
         scope = f"{main.series.label}, {scope}"
     found: dict[str, Metric] = {}
@@ -129,7 +135,10 @@ def _tiles(subject: RunView, main: Scaled | None, judged: Sequence[Scaled]) -> l
     if "step.time_ms" in found:
         trend = tuple(size.step_ms.value for size in main.sizes) if main else ()
         tiles.append(replace(found["step.time_ms"], note=scope, trend=trend))
-    tiles += [replace(found[id], note=scope) for id in ("time.exposed_comm_share", "time.overlap_ratio") if id in found]
+    if "time.exposed_comm_share" in found:
+        tiles.append(replace(found["time.exposed_comm_share"], note=_with_parts(scope, found)))
+    if "time.overlap_ratio" in found:
+        tiles.append(replace(found["time.overlap_ratio"], note=f"of the communication; {scope}"))
     if "time.compute_share" in found:
         size = subject.info.world_size
         unused = size * (1 - float(found["time.compute_share"].value))
@@ -138,11 +147,24 @@ def _tiles(subject: RunView, main: Scaled | None, judged: Sequence[Scaled]) -> l
                 "losses.unused",
                 "GPUs not computing" if _machine(subject) == "GPU" else "Ranks not computing",
                 unused,
-                note=f"of {size}",
+                note=f"of {size}" + (f", judged by {len(subject.ranks)} of them" if len(subject.ranks) < size else ""),
                 better="lower",
             )
         )
     return tiles[:6]
+
+
+def _with_parts(scope: str, found: Mapping[str, Metric]) -> str:
+    """The scope, and what exposed communication consists of: `4 ranks; transfer 9.1 %, bubble 26.6 %`."""
+    words = {
+        "exposed_transfer": "transfer",
+        "exposed_wait": "waiting",
+        "bubble": "bubble",
+        "exposed_untold": "not told apart",
+    }
+    shares = {word: found.get(f"time.{part}_share") for part, word in words.items()}
+    parts = [f"{word} {percent(float(one.value))}" for word, one in shares.items() if one is not None and one.value]
+    return f"{scope}; {', '.join(parts)}" if parts else scope
 
 
 def _machine(view: RunView) -> str:
@@ -165,14 +187,15 @@ def _losses(view: RunView, leaves: Leaves) -> Chart:
     machine = _machine(view)
     title = f"Of {many(size, machine)}, {work:.3g} {'does' if size == 1 else 'do'} useful work"
     if size * leaves.share(worst) >= 0.005 * size:
-        title += f"; {labels[worst].lower()} costs {size * leaves.share(worst):.2g}"
+        title += f"; {spoken(labels[worst])} costs {size * leaves.share(worst):.2g}"
     names = [f"{many(size, machine)} paid for", *(labels[leaf] for leaf in lost), "Useful work"]
     values = [float(size), *(-size * leaves.share(leaf) for leaf in lost), work]
     return Chart(
         id="overview.losses",
         kind="waterfall",
         title=title,
-        subtitle=f"Run {view.info.name}, in {machine} equivalents: each class's share of the step times the {machine}s. It adds up exactly.",
+        subtitle=f"Run {view.info.name}, in {machine} equivalents: each class's share of the step times the {machine}s. It adds up exactly."
+        + (f" Only {_ranks_of(view)} were read." if len(view.ranks) < size else ""),
         x=Axis("", scale="category"),
         y=Axis(f"{machine} equivalents", from_zero=True),
         layers=(

@@ -1,17 +1,21 @@
 """The ranks side by side: who takes how long in which step."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from scaleprof.align import RunView
-from scaleprof.analyses.base import Analysis, percent
+from scaleprof.analyses.base import Analysis, listed, percent
 from scaleprof.analyses.clocks import clock_metrics, clock_table
 from scaleprof.analyses.steps import NEEDS, steady_steps
 from scaleprof.results import Axis, Chart, Layer, Result, Table
 from scaleprof.trace import UNKNOWN
 
-_LONGEST = {"busy": "longest busy one", "step": "longest step"}
+_LONGEST = {"busy": "busiest rank", "step": "longest step"}
 _SUBTITLES = {"busy": "Step time without time blocked in communication", "step": "Step time"}
-_NO_BLOCKED = "blocked time was not recorded, so the picture shows whole step times: waiting is in them"
+_NO_BLOCKED = "time blocked in communication was not recorded in every step, so ranks are compared by whole step times, waiting included"
+SAME = 0.0005
+"""A difference that would be shown as zero."""
 MOST_CELLS = 20_000  # a larger picture would be bytes nobody can see
 
 
@@ -36,6 +40,7 @@ def conclude(view: RunView, options: None) -> Result | None:
         shown = slice(0, keep)
         caveats.append(f"the picture shows the first {keep} of {len(numbers)} steps")
     chart = _chart(headline, what, ranks, numbers[shown], (busy / middle - 1)[:, shown])
+    chart = replace(chart, subtitle=f"{chart.subtitle} {_left_out(numbers[shown], steady[shown])}".strip())
     table = Table(
         {
             "rank": ranks,
@@ -57,6 +62,8 @@ def conclude(view: RunView, options: None) -> Result | None:
 
 
 def _headline(slowest: int, above: float, what: str) -> str:
+    if above < SAME:
+        return f"The ranks are balanced: {'all are busy equally long' if what == 'busy' else 'their steps are equally long'}"
     if above < 0.02:
         return f"The ranks are balanced: the {_LONGEST[what]} is {percent(above)} above the median"
     if what == "step":
@@ -81,8 +88,18 @@ def _chart(title: str, what: str, ranks: list[int], numbers: np.ndarray, deviati
             ),
         ),
         how="busy = step - time blocked in communication (at the wait points, or where communication runs and nothing computes). "
-        "A row that is dark throughout is a slow rank; a column is a slow moment of all.",
+        "A row that is red throughout is a slow rank; a red column is a slow moment of all ranks.",
+        z=Axis("deviation from the median", "share"),
     )
+
+
+def _left_out(numbers: np.ndarray, steady: np.ndarray) -> str:
+    """Which of the steps in the picture are no steady ones."""
+    left_out = numbers[~steady].tolist()
+    if not left_out or len(left_out) == len(numbers):
+        return ""
+    steps = f"Step {left_out[0]} is" if len(left_out) == 1 else f"Steps {listed(left_out)} are"
+    return f"{steps} not steady and left out of all statistics."
 
 
 def _busy_ms(view: RunView) -> tuple[list[int], np.ndarray, np.ndarray, str]:

@@ -7,7 +7,7 @@ import numpy as np
 from scaleprof.align import LEAVES, RunView
 from scaleprof.align.waiting import PARTS
 from scaleprof.analyses.account import METHODS, account, segments
-from scaleprof.analyses.base import LEAF_COLORS, LEAF_LABELS, Analysis, leaf_labels, many, percent
+from scaleprof.analyses.base import LEAF_COLORS, LEAF_LABELS, Analysis, duration, leaf_labels, many, percent
 from scaleprof.analyses.collectives import collectives, waits
 from scaleprof.analyses.steps import NEEDS as STEP_NEEDS
 from scaleprof.analyses.steps import steady_steps
@@ -18,8 +18,17 @@ NEEDS = {**STEP_NEEDS, "account": account, "segments": segments, "collectives": 
 
 NEGLIGIBLE = 0.005
 """Share of the step below which a class is not worth a word."""
+SAME = 0.0005
+"""Ranks whose compute differs by less compute equally long: the difference would be shown as zero."""
+NOTABLE_SPREAD = 0.02
+"""Share of the step by which a class must differ between the ranks to be named in the picture's title."""
 UNTOLD_LIMIT = 0.05
 """Share of the exposed communication that may stay untold without a word."""
+_SPOKEN = {
+    "Pipeline bubble": "the pipeline bubble",
+    "Idle": "idle time",
+    "Exposed, not told apart": "exposed communication that is not told apart",
+}
 _METHOD_WORDS = {
     "device": "compute is measured: the union of kernels on the device",
     "operators": "compute is measured: the union of leaf operators on the threads that compute",
@@ -58,6 +67,11 @@ class Leaves:
     def share(self, leaf: str) -> float:
         """The leaf's share of the time of all ranks."""
         return self.by_leaf_ns[leaf] / self.window_ns
+
+
+def spoken(label: str) -> str:
+    """A leaf's label within a sentence: `waiting for slow ranks`, `the pipeline bubble`."""
+    return _SPOKEN.get(label, label.lower())
 
 
 def leaves_of(view: RunView) -> Leaves | None:
@@ -111,7 +125,7 @@ def _shares(leaves: Leaves) -> list[Metric]:
     """The leaves, which sum to 1, and their sum over exposed communication; its parts only where they could be told."""
     shares = {"compute": leaves.share("compute"), "exposed_comm": leaves.exposed_ns / leaves.window_ns}
     if leaves.is_told_apart:
-        told = [part for part in PARTS if part != "exposed_untold" or leaves.by_leaf_ns[part]]
+        told = [part for part in LEAVES if part in PARTS and (part != "exposed_untold" or leaves.by_leaf_ns[part])]
         shares |= {part: leaves.share(part) for part in told}
     shares |= {leaf: leaves.share(leaf) for leaf in ("exposed_memory", "idle")}
     return [
@@ -136,12 +150,13 @@ def _interval(leaves: Leaves, leaf: str, share: float) -> tuple[float | None, fl
 def _communication(leaves: Leaves) -> list[Metric]:
     if leaves.comm_ns is None or leaves.overlapped_ns is None:
         return []
-    metrics = [Metric("time.comm_share", "Communication in progress", leaves.comm_ns / leaves.window_ns, "share")]
+    share = leaves.comm_ns / leaves.window_ns
+    note = "of the step, hidden or not"
+    metrics = [Metric("time.comm_share", "Communication in progress", share, "share", note=note)]
     if leaves.comm_ns:
         ratio = leaves.overlapped_ns / leaves.comm_ns
-        metrics.append(
-            Metric("time.overlap_ratio", "Communication hidden behind compute", ratio, "share", better="higher")
-        )
+        label, note = "Communication hidden behind compute", "of the communication"
+        metrics.append(Metric("time.overlap_ratio", label, ratio, "share", note=note, better="higher"))
     return metrics
 
 
@@ -162,7 +177,7 @@ def _headline(leaves: Leaves) -> str:
     start = f"{percent(leaves.share('compute'))} of the step is compute"
     if losses[worst] < NEGLIGIBLE:
         return f"{start}; nothing else takes more than {percent(NEGLIGIBLE)}"
-    return f"{start}; the largest loss is {labels[worst].lower()} with {percent(losses[worst])}"
+    return f"{start}; the largest loss is {spoken(labels[worst])} with {percent(losses[worst])}"
 
 
 def _by_rank(leaves: Leaves) -> Table:
@@ -182,18 +197,10 @@ def _by_rank(leaves: Leaves) -> Table:
 def _chart(view: RunView, leaves: Leaves) -> Chart:
     table = _by_rank(leaves)
     ranks = [f"rank {rank}" for rank in table["rank"]]
-    spread = max(table["compute_ms"]) / max(min(table["compute_ms"]), 1e-9) - 1
-    title = (
-        f"Every rank computes about as long ({percent(spread)} between the least and the most)"
-        if spread < 0.05
-        else f"Compute differs by {percent(spread)} between the ranks"
-    )
-    if len(ranks) == 1:
-        title = _headline(leaves)
     return Chart(
         id="time.by_rank",
         kind="stacked_bars",
-        title=title,
+        title=_headline(leaves) if len(ranks) == 1 else _differences(table, leaves),
         subtitle=f"ms per step by class, mean over {many(len(np.unique(leaves.rows['step'])), 'step')}; the parts add up to the step exactly.",
         x=Axis("rank", scale="category"),
         y=Axis("time per step", "ms", from_zero=True),
@@ -207,6 +214,25 @@ def _chart(view: RunView, leaves: Leaves) -> Chart:
     )
 
 
+def _differences(table: Table, leaves: Leaves) -> str:
+    """How alike the ranks compute, and which other class differs most between them, where that matters."""
+    spread = max(table["compute_ms"]) / max(min(table["compute_ms"]), 1e-9) - 1
+    words = f"Compute differs by {percent(spread)} between the ranks"
+    if spread < SAME:
+        words = "Every rank computes equally long"
+    elif spread < 0.05:
+        words = f"Every rank computes about as long ({percent(spread)} between the least and the most)"
+    labels = leaf_labels(leaves.by_leaf_ns)
+    columns = {leaf: list(table[f"{leaf}_ms"]) for leaf in labels if leaf != "compute"}
+    most = max(columns, key=lambda leaf: max(columns[leaf]) - min(columns[leaf]))
+    low, high = min(columns[most]), max(columns[most])
+    if high - low < NOTABLE_SPREAD * sum(table["step_ms"]) / len(table):
+        return words
+    least_of, most_of = (table["rank"][columns[most].index(value)] for value in (low, high))
+    ends = f"from {duration(low)} on rank {least_of} to {duration(high)} on rank {most_of}"
+    return f"{words}; {spoken(labels[most])} differs most, {ends}"
+
+
 def _caveats(leaves: Leaves) -> list[str]:
     caveats = []
     if leaves.method == "subtracted":
@@ -218,12 +244,12 @@ def _caveats(leaves: Leaves) -> list[str]:
         untold = 0
     elif untold == exposed:
         caveats.append(
-            "exposed communication is waiting for a slow rank and transfer on the wire: nothing here tells them apart"
+            "exposed communication is waiting for slow ranks and transfer on the wire together: nothing recorded here tells them apart"
         )
     if UNTOLD_LIMIT * exposed < untold < exposed:
         caveats.append(
-            f"{percent(untold / exposed)} of the exposed communication could not be told apart into waiting and transfer: operations that were not "
-            "matched, or waits without an operation"
+            f"{percent(untold / exposed)} of the exposed communication is waiting or transfer and cannot be told apart: operations not found "
+            "on all their ranks, or waits that name no operation"
         )
     if leaves.comm_ns is None:
         caveats.append("no communication spans were recorded: what is hidden behind compute is unknown")

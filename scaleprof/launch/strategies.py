@@ -30,6 +30,7 @@ SIZES: dict[str, tuple[int, ...]] = {
     "tasks": (1, 2, 4),
 }
 """Strategies and the numbers of ranks that each is recorded on; `single` is the one rank that all of them begin with."""
+MOST = max(max(sizes) for sizes in SIZES.values())
 STEPS = 12
 _IMPORTED_ONCE = (
     "torch._dynamo", "torch.distributed.fsdp", "torch.distributed.tensor.parallel", "torch.distributed.pipelining", "torch.distributed.device_mesh",
@@ -37,8 +38,18 @@ _IMPORTED_ONCE = (
 )  # fmt: skip
 
 
-def record(out: Path, wanted: Sequence[str], *, link: str, steps: int, ms_per_sample: float, redact: bool) -> bool:
-    """Record the wanted strategies at all their sizes; False if a run failed."""
+def record(
+    out: Path,
+    wanted: Sequence[str],
+    *,
+    link: str,
+    steps: int,
+    ms_per_sample: float,
+    redact: bool,
+    series: str = SERIES,
+    most: int = MOST,
+) -> bool:
+    """Record the wanted strategies at all their sizes up to `most`; False if a run failed."""
     for module in _IMPORTED_ONCE:
         import_module(module)
     from scaleprof.launch.strategy_jobs import Setting, train
@@ -47,11 +58,11 @@ def record(out: Path, wanted: Sequence[str], *, link: str, steps: int, ms_per_sa
     ends = []
     with network_of(link, max(max(SIZES[strategy]) for strategy in wanted)) as network:
         for strategy in wanted:
-            for size in SIZES[strategy]:
+            for size in (size for size in SIZES[strategy] if size <= most):
                 name = f"emulated-{strategy}"
-                series = f"{SERIES}-tasks" if strategy == "tasks" else SERIES
+                named = f"{series}-tasks" if strategy == "tasks" else series
                 run = partial(train, strategy, setting)
-                ends.append(record_run(run, size, network, label=strategy, name=name, series=series, steps=steps))
+                ends.append(record_run(run, size, network, label=strategy, name=name, series=named, steps=steps))
     return all(ends)
 
 
@@ -67,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--ms-per-sample", type=float, default=100.0)
     parser.add_argument("--redact", action="store_true")
+    parser.add_argument("--series", default=SERIES, help="the name under which the runs are compared")
+    parser.add_argument("--most", type=int, default=MOST, help="record on so many ranks at most")
     parser.add_argument("strategies", nargs="*", default=list(SIZES), help=f"of {', '.join(SIZES)}; all without any")
     options = parser.parse_args(arguments)
     unknown = set(options.strategies) - set(SIZES)
@@ -80,6 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         steps=options.steps,
         ms_per_sample=options.ms_per_sample,
         redact=options.redact,
+        series=options.series,
+        most=options.most,
     )
     return 0 if ended else 1
 

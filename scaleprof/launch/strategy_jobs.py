@@ -7,7 +7,7 @@ inside the training process: it needs torch.
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -72,6 +72,10 @@ class EmulatedNet(nn.Module):
         return samples
 
 
+def _nothing() -> None:
+    """Nothing to begin with."""
+
+
 @dataclass
 class Trained:
     """What a strategy makes of the model."""
@@ -82,6 +86,8 @@ class Trained:
     step: Callable[[Tensor], None]
     compute_ms: float
     """The emulated compute of one rank and step."""
+    begin: Callable[[], None] = _nothing
+    """What is done once the recording runs: a hook that is registered before has no spans."""
 
 
 def train(strategy: str, setting: Setting) -> None:
@@ -104,6 +110,7 @@ def train(strategy: str, setting: Setting) -> None:
         windows=scaleprof.Windows(skip=3),
     ) as profiler:
         profiler.emulated(compute_ms_per_step=made.compute_ms, link=os.environ.get("SCALEPROF_LINK", ""))
+        made.begin()
         for _ in range(setting.steps):
             optimizer.zero_grad()
             made.step(samples)
@@ -161,9 +168,10 @@ def _ddp(
     model = DistributedDataParallel(
         EmulatedNet(setting.ms_per_sample, norm=norm), bucket_cap_mb=100 if one_bucket else layer_mb
     )
-    if hook is not None:
-        model.register_comm_hook(state, hook)
-    return _made(model, setting, replicas=dist.get_world_size())
+    made = _made(model, setting, replicas=dist.get_world_size())
+    if hook is None:
+        return made
+    return replace(made, begin=lambda: model.register_comm_hook(state, hook))
 
 
 def _ddp_fp16(setting: Setting) -> Trained:

@@ -8,7 +8,6 @@ differences of ends is far closer to the truth than the bounds are: a robust two
 Clocks are numbers, of which 0 is the reference; times are ns as floats since an origin, on clocks that agree roughly.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,6 +28,7 @@ _OUTER, _INNER = 5, 8  # rounds of the two-way fit, and of the robust lines in e
 _HUBER = 1.345  # 95 % efficient for normal errors
 _BINS = 96  # of many constraints those that bind most in so many parts of the time: leaving out the others only loosens a bound
 _TOLERANCE_NS = 0.5
+_LEAST_SIGMA_NS = 1.0  # times are whole ns
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,11 @@ def fitted(met: Met, ends: Floats) -> _Lines:
         middle = np.median(met.end_ns - _along(line, time), axis=1)
     rest = met.end_ns - middle[:, None] - _along(line, time)
     level, slope = _errors(time, rest)
-    # What a short time says of a drift is noise: it is weighed against what is known of crystals (a normal prior).
+    # What a short time says of a drift is noise: it is weighed against what is known of clocks (a normal prior).
     known = USUAL_DRIFT**2 / (USUAL_DRIFT**2 + slope**2) if _has_slope(time) else np.zeros(count)
     away = ends[:, None] - time.mean()
     value = line[0] + known * line[1] * away
-    return _Lines(value, np.sqrt(level**2 + known * slope**2 * away**2))
+    return _Lines(value, np.sqrt(level**2 + (1 - known) * USUAL_DRIFT**2 * away**2))
 
 
 def fitted_both_ways(there: Met, back: Met, ends: Floats) -> _Lines:
@@ -148,7 +148,9 @@ def _errors(time: Floats, rest: Floats) -> tuple[Floats, Floats]:
     parameters = 2 if _has_slope(time) else 1
     if count <= parameters:
         return np.full(clocks, np.inf), np.full(clocks, 1e9)
-    clipped = np.minimum(np.abs(rest), 5 * MAD_TO_SIGMA * np.median(np.abs(rest), axis=0)[None, :])
+    # The clock in the middle of three has no rest at all: how far apart ends are is seen on all clocks together.
+    usual = np.maximum(np.median(np.abs(rest), axis=0), np.median(np.abs(rest)))
+    clipped = np.minimum(np.abs(rest), 5 * MAD_TO_SIGMA * usual[None, :])
     robust = np.sqrt((clipped**2).sum(axis=0) / (count - parameters) * clocks / max(clocks - 1, 1))
     after, before = rest[1:], rest[:-1]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -170,34 +172,28 @@ def _student(freedom: int) -> float:
 def joined(sets: Sequence[tuple[Met, _Lines]], clocks: int) -> tuple[Floats, Floats]:
     """Offsets of all clocks from clock 0 at the two ends, and one sigma of each: (2, clocks); NaN for those that no chain of sets ties to it.
 
-    Every set knows its clocks up to a number of its own: weighted least squares over clocks and sets.
+    Every set knows its clocks up to a number of its own: weighted least squares over clocks and sets, of which the sets are eliminated. One that says
+    nothing of its errors, as it has too few operations, ties nothing.
     """
     offset, error = np.full((2, clocks), np.nan), np.full((2, clocks), np.nan)
-    near = _tied(sets, clocks)
     offset[:, 0] = error[:, 0] = 0.0
-    order = {clock: place for place, clock in enumerate(near)}
-    used = [(met, lines) for met, lines in sets if met.clocks[0] in order]
+    certain = [(met, lines) for met, lines in sets if np.isfinite(lines.error).all()]
+    near = np.array(_tied(certain, clocks))
+    if len(near) == 1:
+        return offset, error
+    place = np.full(clocks, -1)
+    place[near] = np.arange(len(near))
     for end in range(2):
-        rows, values, sigmas = [], [], []
-        for number, (met, lines) in enumerate(used):
-            for column, clock in enumerate(met.clocks):
-                row = np.zeros(len(near) - 1 + len(used))
-                if clock:
-                    row[order[clock] - 1] = 1.0
-                row[len(near) - 1 + number] = 1.0
-                rows.append(row)
-                values.append(lines.value[end, column])
-                sigmas.append(max(lines.error[end, column], 1e-3))
-        if not rows:
-            continue
-        sigma = np.where(np.isfinite(sigmas), sigmas, 1e9)
-        weighed = np.array(rows) / sigma[:, None]
-        covariance = np.linalg.pinv(weighed.T @ weighed)
-        found = covariance @ weighed.T @ (np.array(values) / sigma)
-        for clock, place in order.items():
-            if clock:
-                offset[end, clock] = found[place - 1]
-                error[end, clock] = math.sqrt(max(covariance[place - 1, place - 1], 0.0))
+        equations, values = np.zeros((len(near), len(near))), np.zeros(len(near))
+        for met, lines in certain:
+            here = place[list(met.clocks)]
+            if here[0] >= 0:
+                weight = np.maximum(lines.error[end], _LEAST_SIGMA_NS) ** -2
+                equations[np.ix_(here, here)] += np.diag(weight) - np.outer(weight, weight) / weight.sum()
+                values[here] += weight * (lines.value[end] - np.average(lines.value[end], weights=weight))
+        covariance = np.linalg.inv(equations[1:, 1:])
+        offset[end, near[1:]] = covariance @ values[1:]
+        error[end, near[1:]] = np.sqrt(np.maximum(np.diag(covariance), 0.0))
     return offset, error
 
 
@@ -253,15 +249,18 @@ def bounds(limits: Sequence[Limit], clocks: int, ends: Floats) -> tuple[Floats, 
     for end in range(2):
         largest[end] = _shortest(most[end].T)
         least[end] = -_shortest(most[end])
+    ring = np.flatnonzero((least > largest + _TOLERANCE_NS).any(axis=0)).tolist()
+    if ring:
+        # No two clocks contradict one another, but several in a ring do, and all that is reckoned along it is void.
+        broken |= {(0, clock) for clock in ring if clock}
+        least[:, 1:], largest[:, 1:] = -np.inf, np.inf
     return least, largest, broken
 
 
 def _points(limits: Sequence[Limit], sign: float = 1.0) -> tuple[Floats, Floats]:
-    if not limits:
-        return np.zeros(0), np.zeros(0)
-    return np.concatenate([limit.time_ns for limit in limits]), sign * np.concatenate(
-        [limit.most_ns for limit in limits]
-    )
+    nothing = np.zeros(0)
+    time = np.concatenate([nothing, *(limit.time_ns for limit in limits)])
+    return time, sign * np.concatenate([nothing, *(limit.most_ns for limit in limits)])
 
 
 def _shortest(most: Floats) -> Floats:

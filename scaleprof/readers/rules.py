@@ -135,7 +135,11 @@ RULES: tuple[Rule, ...] = (
     _rule(Place.OPERATOR, Kind.LAUNCH, r"^MPI_I(?!nit)[a-z]"),
     _rule(Place.OPERATOR, Kind.WAIT, r"^MPI_Wait"),
     _rule(Place.OPERATOR, Kind.INPUT, r"^enumerate\(Data(Loader|Pipe)\)|^aten::pin_memory"),
-    _rule(Place.OPERATOR, Kind.COMPILE, r"CompiledFxGraph|^dynamo_timed|TorchDynamo|_compile\.compile_inner"),
+    _rule(
+        Place.OPERATOR,
+        Kind.COMPILE,
+        r"(?<!Call )CompiledFxGraph|^dynamo_timed|TorchDynamo(?! Cache Lookup)|_compile\.compile_inner",
+    ),
     _rule(
         Place.OPERATOR, Kind.PHASE, r"^ProfilerStep#|^Optimizer\.(step|zero_grad)#|^DistributedDataParallel\.forward$"
     ),
@@ -147,7 +151,7 @@ RULES: tuple[Rule, ...] = (
     _rule(
         Place.ANNOTATION,
         Kind.COMPILE,
-        r"CompiledFxGraph|dynamo_timed|TorchDynamo|_compile\.compile_inner|inductor_codecache",
+        r"(?<!Call )CompiledFxGraph|dynamo_timed|TorchDynamo(?! Cache Lookup)|_compile\.compile_inner|inductor_codecache",
     ),
     _rule(Place.ANNOTATION, Kind.GC, _ANY_CASE + r"\bgc[._ ]?collect\b|garbage.?collect"),
     _rule(

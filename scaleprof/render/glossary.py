@@ -53,13 +53,14 @@ TERMS = (
     Term(
         "exposed-communication",
         "Exposed communication",
-        "Time in which a rank does nothing but communicate or wait for communication. What runs under compute is hidden and costs no time.",
+        "Time in which a rank does nothing but communicate or wait for communication: transfer, pipeline bubble and waiting for slow ranks "
+        "together. What runs under compute is hidden and costs no time.",
         ("exposed comm", "exposed_comm"),
     ),
     Term(
         "exposed-wait",
         "Waiting for slow ranks",
-        "The part of exposed communication in which the last rank has not arrived: a faster network would not help.",
+        "The part of exposed communication in which the last rank of the operation has not arrived: a faster network would not help.",
         ("exposed wait", "waiting for slow", "exposed_wait"),
     ),
     Term(
@@ -71,8 +72,27 @@ TERMS = (
     Term(
         "bubble",
         "Pipeline bubble",
-        "Time a pipeline stage waits for its neighbours to hand it work.",
+        "The part of exposed communication in which a pipeline stage waits for a neighbour to hand it work: its schedule, not its network.",
         ("bubble",),
+    ),
+    Term(
+        "not-told-apart",
+        "Exposed, not told apart",
+        "Exposed communication that is waiting, transfer or both, and nothing recorded tells which: operations that were not found on the other "
+        "ranks, or waits that name no operation.",
+        ("not told apart", "exposed_untold"),
+    ),
+    Term(
+        "compute",
+        "Compute",
+        "Time in which a rank computes, whatever else runs beside it. It counts first, so communication under compute takes none of it.",
+        ("compute_ms",),
+    ),
+    Term(
+        "in-progress",
+        "Communication in progress",
+        "Time in which at least one operation of communication runs, hidden behind compute or not.",
+        ("in progress", "comm_ms", "comm. in"),
     ),
     Term(
         "overlap",
@@ -93,10 +113,48 @@ TERMS = (
         ("idle",),
     ),
     Term(
+        "host-sync",
+        "Waiting for the device",
+        "A call in which the host waits until the device has done its work. Nothing is queued then: the device is idle until more is launched.",
+        ("waits for the device", "sync_ms"),
+    ),
+    Term(
+        "launching",
+        "Launching work",
+        "The host hands out work call by call. Where a kernel is over before the next one is launched, the device waits for the host.",
+        ("launching work", "launch_ms", "dispatch_ms", "interpreter_ms"),
+    ),
+    Term(
+        "queued",
+        "Queued work",
+        "Work that the host launched in time and the device did not begin at once: the time between two kernels, or waiting for an event.",
+        ("sched_ms",),
+    ),
+    Term(
         "parallel-efficiency",
         "Parallel efficiency",
         "Share of the step that all ranks together spend computing, at this size alone.",
         ("parallel efficiency",),
+    ),
+    Term(
+        "efficiency-tree",
+        "Factors of the efficiency tree",
+        "Parallel efficiency as a product. Each factor counts one class of time more, in the order of the tree: what was left before over what is "
+        "left with it. The factor far below 100 % is where to look.",
+        (
+            "wait efficiency",
+            "pipeline efficiency",
+            "transfer efficiency",
+            "memory efficiency",
+            "orchestration efficiency",
+        ),
+    ),
+    Term(
+        "load-balance",
+        "Load balance",
+        "Mean over longest compute of the ranks, step by step. Its persistent part is what ranks differ by in sum over all steps, the transient "
+        "part what they differ by from step to step.",
+        ("load balance", "persistent balance", "transient balance"),
     ),
     Term(
         "growth",
@@ -129,6 +187,58 @@ TERMS = (
         ("flop", "operations of one rank"),
     ),
     Term(
+        "matched",
+        "Matched across ranks",
+        "An operation is matched when the records of all ranks of its group are found to be the same operation. Only then waiting and transfer "
+        "can be told apart.",
+        ("matched",),
+    ),
+    Term(
+        "last-rank",
+        "Waiting for the last rank",
+        "From when a rank enters a collective until the last rank of its group enters it, over the whole time in collectives, exposed or hidden. "
+        "The rank that enters last has the shortest time and waits for nobody: that is how it is told without comparing clocks.",
+        ("the last rank", "wait_share"),
+    ),
+    Term(
+        "wait-of-operation",
+        "Wait of an operation",
+        "Mean part of an operation before the last rank has entered it; with the transfer it makes up the time in progress.",
+        ("wait_ms",),
+    ),
+    Term(
+        "transfer",
+        "Transfer of an operation",
+        "What is left of an operation without waiting for the last rank: bytes on the wire and latency. Median where several are taken together.",
+        ("transfer_ms",),
+    ),
+    Term(
+        "clock-bound",
+        "Clock error, at most",
+        "Nothing ends before it has begun, and no collective ends before its last rank has entered it: a clock that is set wrongly by more than "
+        "this would break that. Guaranteed, and often far too wide.",
+        ("clock error, at most", "bound_us"),
+    ),
+    Term(
+        "clock-interval",
+        "Clock error, 95 %",
+        "Half the width of the 95 % interval of a clock's offset, from the scatter of the measurements it was set by: what to expect.",
+        ("clock error, 95", "half_width"),
+    ),
+    Term(
+        "clock-residual",
+        "Ends of collectives apart",
+        "Ranks leave a collective at about the same time. How far apart they leave it on one clock says how well the clocks fit; it is no bound "
+        "of their error. Collectives on the host (gloo) do not end together, whatever the clocks.",
+        ("ends of collectives", "residual_us"),
+    ),
+    Term(
+        "clock-offset",
+        "Offset and drift of a clock",
+        "By how much a host's clock is ahead of the clock of rank 0 when first compared, and by how many microseconds a second that changes (ppm).",
+        ("offset_ms", "drift_ppm"),
+    ),
+    Term(
         "busbw",
         "Bus bandwidth",
         "Bytes over time, scaled so that it can be compared with the speed of a link whatever the number of ranks (as nccl-tests does).",
@@ -137,7 +247,7 @@ TERMS = (
     Term(
         "latency",
         "Latency of an operation",
-        "What a collective takes however small it is: where the line fitted to its times by size begins.",
+        "Alpha: what a collective takes however small it is, where the line fitted to its times by size begins.",
         ("alpha_us",),
     ),
     Term(
@@ -162,7 +272,7 @@ TERMS = (
         "look-alikes",
         "Look-alikes",
         "Kernels that count as compute and have a name such as those that communicate. If they do, --communication counts them.",
-        ("lookalike", "looks like communication"),
+        ("lookalike", "look-alike", "looks like communication"),
     ),
     Term(
         "interval",

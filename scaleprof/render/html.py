@@ -18,7 +18,7 @@ from markupsafe import Markup
 from scaleprof.render import page
 from scaleprof.render.charts import plotly_script, plotly_version
 from scaleprof.render.glossary import TERMS, term_in
-from scaleprof.render.palette import DARK, LEAF_NAMES, LIGHT, SERIES, SWAP
+from scaleprof.render.palette import DARK, LEAF_NAMES, LIGHT, NOT_TOLD_APART, PARTS, SERIES, SWAP
 from scaleprof.render.parts import sections_of_all
 from scaleprof.render.tables import readable
 from scaleprof.render.words import together
@@ -124,4 +124,5 @@ def _leaves_in(report: Report) -> list[tuple[str, str]]:
             for layer in chart.layers:
                 used |= {layer.color} if any(layer.y) else set()
                 used |= {text for text, value in zip(layer.text or (), layer.y, strict=False) if value}
-    return [(leaf.replace("_", "-"), name) for leaf, name in LEAF_NAMES.items() if leaf in used]
+    names = LEAF_NAMES | ({"exposed_comm": NOT_TOLD_APART} if used & set(PARTS) else {})
+    return [(leaf.replace("_", "-"), name) for leaf, name in names.items() if leaf in used]

@@ -72,13 +72,13 @@ def _readable(content: Readable) -> str:
 def _breakdown(runs: Sequence[RunReport]) -> list[str]:
     """Shares of the step by class, a row per run."""
     leaves, shares = leaf_shares(runs)
-    if not leaves:
+    if not shares:
         return []
     rows = [
-        [escaped(run), *(f"{percent(row[leaf.id])} %" if leaf.id in row else "–" for leaf in leaves)]
+        [escaped(run), *(f"{percent(row[leaf])} %" if leaf in row else "–" for leaf in leaves)]
         for run, row in shares.items()
     ]
-    heads = ["Run", *(escaped(leaf.label) for leaf in leaves)]
+    heads = ["Run", *(escaped(head[:1].upper() + head[1:]) for head in leaves.values())]
     return ["**Where the step goes**", _table(heads, rows, [False, *(True for _ in leaves)])]
 
 

@@ -21,6 +21,7 @@ MOST_TILES = 20
 MOST_LAYERS_IN_HALF = 6
 """Layers whose legend leaves room for the picture in half of a row."""
 _WIDE_KINDS = ("heatmap",)
+_NO_NEWS_WHERE_ZERO = {f"time.{leaf}_share" for leaf in ("bubble", "exposed_wait", "exposed_untold", "exposed_memory")}
 _GAIN_WORDS = {
     "measured": "throughput, measured",
     "ceiling": "throughput, at most",
@@ -213,8 +214,10 @@ def sentence(text: str) -> str:
     """A remark with a capital letter and a full stop."""
     if not text:
         return ""
-    ended = text if text.endswith((".", "!", "?", ")")) else f"{text}."
-    return together(ended[:1].upper() + ended[1:])
+    ended = text if text.endswith((".", "!", "?")) else f"{text}."
+    # `all_reduce` is spelled like this wherever it stands.
+    is_name = "_" in ended.split(maxsplit=1)[0]
+    return together(ended if is_name else ended[:1].upper() + ended[1:])
 
 
 def measured_table(report: Report) -> Readable:
@@ -268,7 +271,11 @@ def _section(result: Result, data: PageData, run: int | None) -> SectionView:
 
 
 def _shown_as_tiles(metrics: Sequence[Metric]) -> Sequence[Metric]:
-    """All numbers of a section if they fit on a screen; of more, those with an interval: the tables have them all."""
+    """All numbers of a section if they fit on a screen; of more, those with an interval: the tables have them all.
+
+    Classes of time that a run has nothing of are no news, such as bubbles of a job without a pipeline.
+    """
+    metrics = [metric for metric in metrics if metric.id not in _NO_NEWS_WHERE_ZERO or metric.value]
     with_interval = [metric for metric in metrics if metric.low is not None]
     return metrics if len(metrics) <= MOST_TILES or not with_interval else with_interval
 
@@ -277,14 +284,13 @@ def tile_of(metric: Metric) -> Tile:
     """A metric as a tile."""
     amount, unit = measure(metric.value, metric.unit)
     bounds = interval(metric.low, metric.high, metric.unit, beside=unit if unit != "%" else "")
-    note = metric.note
     return Tile(
         label=metric.label,
         term=term_in(metric.label) or term_in(metric.id.rpartition(".")[2]),
         amount=amount,
         unit=unit,
         interval=f"95 %: {bounds}" if bounds else "",
-        note=note,
+        note=together(metric.note),
         spark=_spark(metric.trend),
         color="exposed-comm" if "exposed" in metric.id else "idle" if "unused" in metric.id else "series-1",
         is_word=isinstance(metric.value, str),

@@ -1,15 +1,19 @@
 """The colours of a report, light and dark: one colour means one class of time in every chart, and each is told apart by colour-blind eyes.
 
 Found by a search that maximised the smallest Lab distance under normal, protan, deutan and tritan vision (Machado 2009); the test of this file
-keeps the smallest distance above 15 and the contrast with the card above 3. Figures are made in light colours; `SWAP` turns them dark.
+keeps the smallest distance above 15, that of a series from a class of time under normal vision as well, and the contrast with the card above 3.
+Figures are made in light colours; `SWAP` turns them dark.
 """
 
+NOT_TOLD_APART = "Exposed, not told apart"
+"""What exposed communication without a cause is called beside its parts."""
+PARTS = ("exposed_transfer", "exposed_wait", "bubble")
 LEAF_NAMES = {
     "compute": "Compute",
-    "exposed_comm": "Exposed communication",
-    "exposed_wait": "Waiting for slow ranks",
     "exposed_transfer": "Exposed transfer",
+    "exposed_wait": "Waiting for slow ranks",
     "bubble": "Pipeline bubble",
+    "exposed_comm": "Exposed communication",
     "overlapped_comm": "Hidden communication",
     "exposed_memory": "Exposed memory copies",
     "idle": "Idle",
@@ -27,7 +31,7 @@ LIGHT = {
     "series-1": "#3b2fb5",
     "series-2": "#e24144",
     "series-3": "#006700",
-    "series-4": "#d47d00",
+    "series-4": "#b38a0d",
     "series-5": "#439ac4",
     "series-6": "#a60880",
     "muted": "#8d96a4",
@@ -66,7 +70,7 @@ DARK = {
     "overlapped_comm": "#8a4f38",
     "series-1": "#8f84ff",
     "series-2": "#e5605a",
-    "series-3": "#50c18d",
+    "series-3": "#65b17d",
     "series-4": "#e0b84a",
     "series-5": "#66f4f6",
     "series-6": "#d160ba",

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from scaleprof.render.palette import PARTS
 from scaleprof.render.tables import Readable, readable
 from scaleprof.results import Finding, Metric, Report, Result, RunReport, Table
 
@@ -20,8 +21,16 @@ SCALING_COLUMNS = (
     "runq_share",
 )
 
-_NO_CLASSES = {f"time.{name}_share" for name in ("comm", "exposed_transfer", "exposed_wait", "bubble")}
-"""Shares of the step that lie inside the class of exposed communication, or inside several: the classes alone add up to the step."""
+LEAF_HEADS = {
+    "compute": "compute",
+    "exposed_transfer": "transfer",
+    "exposed_wait": "waiting",
+    "bubble": "bubble",
+    "exposed_untold": "not told apart",
+    "exposed_memory": "copies",
+    "idle": "idle",
+}
+"""Classes of time in the order of the charts, with heads short enough for a terminal; between compute and copies lies exposed communication."""
 
 
 def tiles_of(report: Report) -> tuple[Metric, ...]:
@@ -54,17 +63,27 @@ def scaling_of(report: Report, *, most: int, columns: Sequence[str] = SCALING_CO
     return None
 
 
-def leaf_shares(runs: Sequence[RunReport]) -> tuple[list[Metric], dict[str, dict[str, float]]]:
-    """The classes of time that occur, as one metric each, and by run the share of each class's id."""
-    leaves: dict[str, Metric] = {}
+def leaf_shares(runs: Sequence[RunReport]) -> tuple[dict[str, str], dict[str, dict[str, float]]]:
+    """The classes of time that occur in any run, with their heads, and by run the share of each class: together they are the step.
+
+    Where exposed communication has no parts in a run, all of it is not told apart; where it has none in any run, it is called what it is.
+    """
     shares: dict[str, dict[str, float]] = {}
+    told = False
     for run in runs:
-        for section in run.sections:
-            for metric in section.metrics if section.name == "time" else ():
-                is_leaf = (
-                    metric.id.startswith("time.") and metric.id.endswith("_share") and metric.id not in _NO_CLASSES
-                )
-                if is_leaf and not isinstance(metric.value, str):
-                    leaves.setdefault(metric.id, metric)
-                    shares.setdefault(run.label, {})[metric.id] = float(metric.value)
-    return list(leaves.values()), shares
+        here = {
+            leaf: float(found.value) for leaf in LEAF_HEADS if (found := run.metric(f"time.{leaf}_share")) is not None
+        }
+        whole = run.metric("time.exposed_comm_share")
+        if any(part in here for part in PARTS):
+            told = True
+            here.setdefault("exposed_untold", 0.0)
+        elif whole is not None:
+            here["exposed_untold"] = float(whole.value)
+        if here:
+            shares[run.label] = here
+    heads = LEAF_HEADS if told else LEAF_HEADS | {"exposed_untold": "exposed comm."}
+    always = {"compute", "idle"} if told else {"compute", "exposed_untold", "idle"}
+    return {
+        leaf: head for leaf, head in heads.items() if leaf in always or any(row.get(leaf) for row in shares.values())
+    }, shares

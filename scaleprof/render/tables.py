@@ -9,6 +9,12 @@ from scaleprof.render.words import ABSENT, digits_of, heading, measure, number
 from scaleprof.results import Table
 
 LONG_TEXT = 32
+LEFT_OUT_WHERE_ZERO = frozenset(
+    f"{leaf}{growth}_ms"
+    for leaf in ("exposed_transfer", "bubble", "exposed_wait", "exposed_untold", "exposed_memory")
+    for growth in ("", "_growth")
+) | {"launched_before_count", "launched_before_ms", "under_compute_share"}
+"""Columns that say nothing where no row has any of it: a job without a pipeline has no bubbles. The CSV file keeps them."""
 CODE_COLUMNS = ("name", "files", "group", "dtype", "stream", "reader", "counter")
 
 
@@ -57,7 +63,7 @@ def readable(table: Table, *, most: int = 200) -> Readable:
     values = {name: [row[place] for row in rows] for place, name in enumerate(table.columns)}
     ends = {name: _ends(name, values) for name in values}
     hidden = {end for pair in ends.values() if pair for end in pair}
-    shown = [name for name in values if name not in hidden and any(not _absent(value) for value in values[name])]
+    shown = [name for name in values if name not in hidden and _says_something(name, values[name])]
     heads, columns = [], []
     for name in shown:
         words, unit = heading(name)
@@ -75,6 +81,11 @@ def readable(table: Table, *, most: int = 200) -> Readable:
 
 def _absent(value: Any) -> bool:
     return value is None or value == "" or (isinstance(value, float) and not math.isfinite(value))
+
+
+def _says_something(name: str, column: Sequence[Any]) -> bool:
+    known = [value for value in column if not _absent(value)]
+    return any(known) if name in LEFT_OUT_WHERE_ZERO else bool(known)
 
 
 def _ends(name: str, values: dict[str, list[Any]]) -> tuple[str, str] | None:
@@ -122,8 +133,8 @@ def _text(value: Any, unit: str, decimals: int) -> str:
     if unit in ("share", "bytes"):
         amount, sign = measure(value, unit)
         return f"{amount} {sign}"
-    if isinstance(value, int):
-        return f"{value:,}"
+    if isinstance(value, int) or value == 0:
+        return f"{value:,.0f}"
     if value != int(value) and abs(value) < 5 * 10.0**-decimals:
         return f"{value:.{digits_of(value, significant=2)}f}" if abs(value) >= 1e-4 else f"{value:.1e}"
     return f"{value:,.{decimals}f}"

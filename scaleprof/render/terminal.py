@@ -15,7 +15,7 @@ from rich.text import Text
 from scaleprof.render.page import banner_of, caveats_of, tile_of
 from scaleprof.render.parts import NARROW_COLUMNS, SCALING_COLUMNS, findings_in_order, leaf_shares, scaling_of, tiles_of
 from scaleprof.render.tables import Readable
-from scaleprof.render.words import heading, percent
+from scaleprof.render.words import percent
 from scaleprof.results import Finding, Metric, Report, RunReport
 
 MOST_CAVEATS = 6
@@ -116,14 +116,14 @@ def _rich_table(content: Readable) -> RichTable:
 def _breakdown(runs: Sequence[RunReport]) -> RichTable | None:
     """Shares of the step by class, a row per run."""
     leaves, shares = leaf_shares(runs)
-    if not leaves:
+    if not shares:
         return None
     table = _plain_table()
     table.add_column("step of")
-    for leaf in leaves:
-        table.add_column(_text(heading(leaf.id.removeprefix("time.").removesuffix("_share"))[0]), justify="right")
+    for head in leaves.values():
+        table.add_column(_text(head), justify="right")
     for name, row in shares.items():
-        table.add_row(_text(name), *(_text(f"{percent(row[leaf.id])} %" if leaf.id in row else "–") for leaf in leaves))
+        table.add_row(_text(name), *(_text(f"{percent(row[leaf])} %" if leaf in row else "–") for leaf in leaves))
     return table
 
 

@@ -11,10 +11,13 @@ ABSENT = "–"
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _LARGE = 100_000
 """From here on, a number gets a prefix instead of more digits."""
+LEAST_GB = 0.1
+"""Bandwidths below this are told in MB/s."""
 
 _UNIT_SUFFIXES = {
     "ms": "ms",
     "us": "µs",
+    "ppm": "ppm",
     "ns": "ns",
     "s": "s",
     "gbps": "GB/s",
@@ -41,10 +44,17 @@ _NAMES = {
     "world_size": "world size",
     "tau": "time per sample",
     "exposed_comm": "exposed comm.",
-    "exposed_comm_growth": "exposed comm. growth",
+    "exposed_wait": "waiting for slow ranks",
+    "bubble": "pipeline bubble",
+    "exposed_untold": "exposed, not told apart",
     "exposed_memory": "exposed copies",
-    "exposed_memory_growth": "exposed copies growth",
     "comm": "comm. in progress",
+    "alpha": "latency",
+    "half_width": "error, 95 %",
+    "bound": "error, at most",
+    "fitted": "used for the fit",
+    "under_compute": "ran under compute",
+    "slowdown_under_compute": "times as long under compute",
     "overlapped": "hidden comm.",
     "step": "step",
     "dtype": "type",
@@ -96,7 +106,8 @@ def percent(share: float) -> str:
         return "0"
     if abs(value) >= 0.095:
         return f"{value:,.1f}"
-    return f"{value:.1g}"
+    # What is smaller still is no difference that anybody measured; its sign would say that it is one.
+    return f"{value:.1g}" if abs(value) >= 0.005 else "0.00"
 
 
 def measure(value: Any, unit: str) -> tuple[str, str]:
@@ -107,6 +118,10 @@ def measure(value: Any, unit: str) -> tuple[str, str]:
         return percent(value), "%"
     if unit == "ms":
         return _duration(value)
+    if unit == "us":
+        return _error_of_clock(value)
+    if unit == "GB/s" and abs(value) < LEAST_GB:
+        return _prefixed(value * 1e9, "B/s")
     if unit == "bytes":
         return _prefixed(value, "B")
     if unit == "FLOP":
@@ -127,6 +142,13 @@ def _duration(ms: float) -> tuple[str, str]:
     return f"{ms * 1e6:.3g}", "ns"
 
 
+def _error_of_clock(us: float) -> tuple[str, str]:
+    """Two digits: a third one would be wrong itself."""
+    scale, unit = (1e-3, "ms") if abs(us) >= 1e3 else (1.0, "µs")
+    value = float(f"{us * scale:.2g}")
+    return f"{value:,.{digits_of(value, significant=2)}f}", unit
+
+
 def _prefixed(value: float, unit: str) -> tuple[str, str]:
     for size, prefix in _PREFIXES:
         if abs(value) >= size:
@@ -145,15 +167,26 @@ def interval(low: float | None, high: float | None, unit: str, *, beside: str = 
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return ""
     (first, first_unit), (last, last_unit) = measure(low, unit), measure(high, unit)
+    if (first, first_unit) == (last, last_unit):
+        return _narrow(low, high)
     if first_unit == last_unit:
         return f"{first} to {last} {'' if last_unit == beside else last_unit}".strip()
     return f"{first} {first_unit} to {last} {last_unit}"
+
+
+def _narrow(low: float, high: float) -> str:
+    """An interval whose ends read the same: by how much the value may be off, of itself."""
+    off = (high - low) / abs(high + low) if high + low else 0.0
+    return f"within {percent(off)} %" if off >= 1e-4 else "within 0.01 %"
 
 
 def heading(column: str) -> tuple[str, str]:
     """Words and unit of a column's name: `step_ms` is (`step`, `ms`); shares have the unit `share`."""
     if re.search(r"[A-Z ]", column):
         return column, ""
+    if column.endswith("_growth_ms"):
+        words, _ = heading(column.replace("_growth", ""))
+        return f"{words} growth", "ms"
     base, _, suffix = column.rpartition("_")
     if column in _SHARES or column.removesuffix("_low").removesuffix("_high") in _SHARES:
         return _NAMES.get(column, column.replace("_", " ")), "share"

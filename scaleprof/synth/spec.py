@@ -130,6 +130,8 @@ class Spec:
     """Ranks whose trace file ends in the middle of an event, as a killed process leaves it."""
     cut_share: float = 0.6
     """After which part of its bytes."""
+    task_ms: tuple[float, ...] = ()
+    """Independent tasks, by their time: each rank takes every so many-th, one after the other. The job then has nothing else, and no traces."""
     late_ranks: tuple[int, ...] = ()
     """Ranks whose profiler begins later than the others'."""
     late_start_steps: int = 1
@@ -243,6 +245,8 @@ def _check_numbers(spec: Spec) -> None:
     for name in ("missing_ranks", "cut_ranks", "late_ranks"):
         for rank in getattr(spec, name):
             check_range(name, rank, 0, spec.ranks - 1)
+    for time_ms in spec.task_ms:
+        check_range("task_ms", time_ms, 0.001, _LONGEST_MS)
     for name, most in (("clock_offset_ms", _LONGEST_MS), ("clock_drift_ppm", 1000.0)):
         if any(abs(value) > most for value in getattr(spec, name)):
             raise OptionError(f"{name} must lie within {most:g} of 0")

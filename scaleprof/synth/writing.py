@@ -22,6 +22,7 @@ from scaleprof.synth.plan import MAIN_STREAM
 from scaleprof.synth.records import BASE_NS, MONOTONIC_NS, metadata, rank_info, run_info, shown_at_begin
 from scaleprof.synth.rows import Rows, closing_rows, rows_of, table
 from scaleprof.synth.spec import Spec
+from scaleprof.synth.tasks import write_tasks
 from scaleprof.synth.template import Template, start, template_of
 from scaleprof.synth.timeline import Timeline, on_host_clock, simulate
 from scaleprof.synth.truth import write_truth
@@ -37,11 +38,14 @@ def write_job(spec: Spec, out: Path, *, foreign: bool = False, progress: Progres
         raise OptionError(
             f"{folder} exists already: choose another name with --set name=..., or another folder with -o"
         )
-    timeline = simulate(spec)
+    timeline = None if spec.task_ms else simulate(spec)
     temporary = out / f".{folder.name}.{os.getpid()}.tmp"
     try:
         temporary.mkdir(parents=True)
-        _write_files(timeline, temporary, foreign=foreign, progress=progress or _silent)
+        if timeline is None:
+            write_tasks(spec, temporary)
+        else:
+            _write_files(timeline, temporary, foreign=foreign, progress=progress or _silent)
         temporary.replace(folder)
     except OSError as error:
         raise ScaleprofError(f"{folder}: the synthetic job cannot be written ({error.strerror or error})") from error

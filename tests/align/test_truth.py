@@ -71,6 +71,28 @@ def test_clocks_of_other_strategies_are_recovered(fields: dict[str, object]) -> 
     assert max(errors) < 10_000 and all(bounded) and np.mean(within) >= 0.93
 
 
+HOSTILE = {
+    "fast drifts": {},
+    "whole us": {"dialect": "old2022", "exit_us": 0.0},
+    "exits of 50 us": {"exit_us": 50.0},
+    "a clock for each rank": {"tensor": 4, "ranks_per_host": 1, "buckets": 1, "drop": 0.1},
+    "three steps": {"steps": 3, "tensor": 2, "buckets": 2},
+}
+
+
+@pytest.mark.parametrize("fields", HOSTILE)
+def test_intervals_and_bounds_hold_in_hostile_jobs(fields: str) -> None:
+    """Offsets up to 50 ms, drifts up to 200 ppm."""
+    found = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        offsets, drifts = rng.uniform(-50, 50, 7).tolist(), rng.uniform(-200, 200, 7).tolist()
+        own = {"clock_offset_ms": (0.0, *offsets), "clock_drift_ppm": (0.0, *drifts), "steps": 8, **HOSTILE[fields]}
+        found += errors_of(job_of_seed(seed, **own))
+    _, bounded, within = (list(column) for column in zip(*found, strict=True))
+    assert all(bounded) and np.mean(within) >= 0.93
+
+
 def without_numbers(table: Table) -> Table:
     return Table({**table.columns, "seq": np.full(len(table), -1)})
 

@@ -85,13 +85,35 @@ def test_on_a_device_the_side_that_came_first_waited_for_the_other() -> None:
     )
 
 
+def test_a_send_that_stays_until_the_receiver_has_come_waited_for_it() -> None:
+    tables = {
+        0: operations({"op": "send", "peer": 1, "start_ns": 100, "dur_ns": 100}),
+        1: operations({"op": "recv", "peer": 0, "start_ns": 160, "dur_ns": 40}),
+    }
+    assert exchange(tables).wait_ns[0].tolist() == [60]
+    left = {**tables, 0: operations({"op": "send", "peer": 1, "start_ns": 100, "dur_ns": 60})}
+    assert exchange(left).wait_ns[0].tolist() == [0], "it left as the receiver came"
+
+
+def test_a_clock_that_drifts_moves_waiting_with_time() -> None:
+    rows = [{"seq": n, "step": n, "start_ns": n * 1_000_000, "dur_ns": 1_000} for n in (10, 20)]
+    tables = {
+        0: operations(*({**row, "op": "recv", "peer": 1} for row in rows)),
+        1: operations(*({**row, "op": "send", "peer": 0, "start_ns": row["start_ns"] + 500} for row in rows)),
+    }
+    drifting = RankClock("b", 100, 0, at_ns=10_000_000, drift_ppm=20.0)
+    assert exchange(tables, {0: SAME[0], 1: drifting}).wait_ns[0].tolist() == [400, 200]
+    once = RankClock("b", 100, 0, at_ns=10_000_000, drift_ppm=None)
+    assert exchange(tables, {0: SAME[0], 1: once}).wait_ns[0].tolist() == [400, 400]
+
+
 def test_who_depends_on_a_root_waits_for_it_and_others_do_not() -> None:
     world = (ProcessGroup("0", (0, 1, 2)),)
     begin = {0: 150, 1: 100, 2: 170}
 
-    def split(op: str) -> list[int]:
+    def split(op: str, root: int = 0) -> list[int]:
         tables = {
-            rank: operations({"op": op, "peer": 0, "start_ns": start, "dur_ns": 200 - start})
+            rank: operations({"op": op, "peer": root, "start_ns": start, "dur_ns": 200 - start})
             for rank, start in begin.items()
         }
         found = exchange_of(
@@ -101,6 +123,7 @@ def test_who_depends_on_a_root_waits_for_it_and_others_do_not() -> None:
 
     assert split("broadcast") == [0, 50, 0]
     assert split("reduce") == [20, 0, 0]
+    assert split("broadcast", -1) == split("reduce", -1) == [-1, -1, -1], "nobody says who is the root"
 
 
 def test_clocks_too_uncertain_for_a_bubble_say_by_how_much() -> None:
@@ -146,6 +169,40 @@ def test_what_ends_before_another_rank_has_come_is_not_one_operation() -> None:
     wrong = exchange({0: operations(*good), 1: operations(*late)}, {0: SAME[0], 1: RankClock("b", 5 * ms, 0)})
     assert wrong.impossible == (), "almost none could be on these clocks: they are wrong, not the matching"
     assert wrong.disagreeing == 0.95, "but for the late one, which they happen to explain"
+
+
+def test_what_is_received_before_it_is_sent_is_no_transfer() -> None:
+    ms = 1_000_000
+
+    def found(ahead_ns: int) -> Exchange:
+        rows = [{"seq": n, "step": n, "start_ns": 10 * n * ms, "dur_ns": ms} for n in range(20)]
+        late = [{**row, "op": "send", "peer": 1, "start_ns": row["start_ns"] + ahead_ns} for row in rows]
+        return exchange({0: operations(*late), 1: operations(*({**row, "op": "recv", "peer": 0} for row in rows))})
+
+    assert found(0).impossible == () and found(0).wait_ns[1].tolist() == [0] * 20
+    wrong = found(5 * ms)
+    assert wrong.impossible == tuple(range(20)), "whether the clocks are wrong or the pairs"
+    assert set(wrong.transfer_ns[1].tolist()) == {-1}
+
+
+def test_where_nothing_but_order_made_them_one_the_clocks_of_one_host_are_right() -> None:
+    ms = 1_000_000
+    good = [{"seq": -1, "step": n, "start_ns": 10 * n * ms, "dur_ns": ms} for n in range(20)]
+    apart = [{**row, "start_ns": row["start_ns"] + 5 * ms} for row in good]
+    found = exchange({0: operations(*good), 1: operations(*apart)})
+    assert found.impossible == tuple(range(20)) and not len(found.collectives)
+
+
+def test_a_group_that_nobody_describes_is_not_known_to_be_whole_where_a_rank_was_not_read() -> None:
+    def split(world_size: int, groups: tuple[ProcessGroup, ...]) -> int:
+        infos = {rank: RankInfo(rank=rank, world_size=world_size, host="a", process_groups=groups) for rank in range(2)}
+        facts = {rank: RankFacts(infos[rank], {"collectives": REDUCED[rank]}) for rank in infos}
+        return len(align(RunInfo("r", world_size), facts).exchange.collectives)
+
+    assert split(2, ()) == 1
+    assert split(3, ()) == 0, "rank 2 may have come last"
+    assert split(3, WORLD) == 1
+    assert split(3, (ProcessGroup("0", (0, 1, 2)),)) == 0
 
 
 def test_where_no_clocks_explain_unnamed_groups_they_are_not_split() -> None:

@@ -58,7 +58,7 @@ def test_busbw_is_75_where_bytes_and_times_say_so(tmp_path: Path) -> None:
     assert row["best_busbw_gbps"] == row["fitted_busbw_gbps"] == pytest.approx(75.0)
     assert row["alpha_us"] is None
     assert report.metric("collectives.busbw_gbps").value == pytest.approx(75.0)
-    assert section(report).headline == "all_reduce over all 4 ranks reaches 75 GB/s on the bus at 50 MB"  # type: ignore[union-attr]
+    assert section(report).headline == "all_reduce over all 4 ranks reaches 75 GB/s of bus bandwidth at 50 MB"  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_latency_and_bandwidth_are_recovered_from_several_sizes(tmp_path: Path) 
     assert row["fit_error_share"] < 1e-4
     assert result is not None
     # On paper 2.0 MB; read off between the points at 1.05 and 4.19 MB.
-    assert "; below about 2.3 MB it is less than half of that" in result.headline
+    assert "; operations below about 2.3 MB get less than half of it" in result.headline
     [chart] = result.charts
     assert [(layer.style, len(layer.x)) for layer in chart.layers] == [("marks", 6), ("", 24)]
     assert chart.layers[0].text == ["1 operation"] * 6
@@ -208,9 +208,7 @@ def test_less_than_the_threshold_is_a_warning_and_the_threshold_can_be_set(tmp_p
     folder, reference = job(tmp_path / "job", gbps=80), log(tmp_path / "node.log", gbps=200)
     warned = section(analyze([folder], options=Options(link_reference=reference)))
     assert warned is not None
-    assert any(
-        caveat.startswith("the links carry 4") and "all_reduce over all 4 ranks" in caveat for caveat in warned.caveats
-    )
+    assert any(caveat.startswith("all_reduce over all 4 ranks: the links carry 4") for caveat in warned.caveats)
     lenient = section(
         analyze([folder], options=Options(link_reference=reference, settings=(("links.least_share", "0.3"),)))
     )
@@ -235,7 +233,7 @@ def test_a_slow_group_among_others_of_its_kind_is_named(tmp_path: Path) -> None:
     result = section(analyze([write_ranks(tmp_path, 4, operations)]))
     assert result is not None
     assert (
-        "the group of ranks 2, 3 carries 40.0 % of what the fastest group of its kind does in all_gather"
+        "all_gather: the group of ranks 2, 3 reaches 40.0 % of the bandwidth of the fastest group of its kind"
         in result.caveats
     )
 
@@ -251,7 +249,7 @@ def test_transfers_under_compute_are_told_from_others(tmp_path: Path) -> None:
     assert row["under_compute_share"] == 0.5
     assert row["slowdown_under_compute"] == pytest.approx(1.5)
     assert result is not None
-    assert "under compute it takes 1.5 times as long" in result.headline
+    assert "; while compute runs, a transfer takes 1.5 times as long" in result.headline
 
 
 def test_no_transfer_no_section_and_no_number(tmp_path: Path) -> None:
@@ -275,7 +273,7 @@ def test_sizes_that_are_alike_make_no_picture(tmp_path: Path) -> None:
     result = section(analyze([write_ranks(tmp_path, 4, [Operation("allreduce", 1_000_000, 100, ALL)])]))
     assert result is not None
     assert not result.charts
-    assert any("too few or too much alike" in caveat for caveat in result.caveats)
+    assert any("too few different sizes" in caveat for caveat in result.caveats)
 
 
 def test_counts_of_sizes_that_were_taken_together_add_up() -> None:

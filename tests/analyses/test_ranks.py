@@ -42,7 +42,8 @@ def test_a_clock_that_was_measured_once_or_never_is_said() -> None:
     result = section(HostClock("a", "a"), measured(EARLY), HostClock("c", "a"))
     assert result.metrics[0].value == 40.0
     assert result.caveats == (
-        "not comparable: the clock of rank 2 never met rank 0's, in no collective and in no measurement; times between them are not told",
+        "the clock of rank 2 was never compared with rank 0's, by no collective and by no measurement: times there are not set against "
+        "those of rank 0",
         "clocks measured only once may drift by up to 100 µs a second, beyond their bound",
     )
 

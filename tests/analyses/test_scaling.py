@@ -62,6 +62,24 @@ def test_growth_adds_up_exactly_and_names_the_class() -> None:
     assert last["exposed_comm_growth_ms"] == pytest.approx(58 / 16, rel=1e-12)
     assert sum(last[f"{leaf}_growth_ms"] for leaf in LEAVES) == pytest.approx(last["growth_ms"], rel=1e-12)
     assert "exposed communication" in result.headline
+    assert (
+        result.charts[0].title == "Weak scaling: exposed communication goes from next to nothing to 36.2 % of the step"
+    )
+
+
+def test_of_many_series_only_the_ends_are_spoken_of() -> None:
+    views = [
+        replace(view, info=replace(view.info, series=f"series {place}"))
+        for place, last in enumerate((110, 120, 140, 180))
+        for view in (weak(1, 102), weak(4, last))
+    ]
+    result = growth.conclude(views, ScalingOptions())
+    assert result is not None
+    assert result.headline == (
+        "Of 4 series, series 3 grows most and series 0 least. series 3: a sample costs a rank 4.88 ms (76.5 %) more at 4 than at 1 rank, "
+        "4.88 ms of it exposed communication. series 0: a sample costs a rank 0.5 ms (7.8 %) more at 4 than at 1 rank, "
+        "0.5 ms of it exposed communication"
+    )
 
 
 def test_the_name_of_a_study_is_spelled_as_its_owner_did() -> None:
@@ -161,6 +179,16 @@ def test_one_run_has_an_overview_and_no_scaling() -> None:
     result = overview.conclude([STUDY[2]], ScalingOptions())
     assert result is not None
     assert result.headline.startswith("On 4 ranks 62.5 % of the step is compute; exposed communication takes 36.2 %")
+
+
+def test_ranks_that_were_not_read_are_not_spoken_for() -> None:
+    view = STUDY[2]
+    result = overview.conclude([replace(view, info=replace(view.info, world_size=64))], ScalingOptions())
+    assert result is not None
+    assert result.headline.startswith("On 4 of 64 ranks 62.5 % of the step is compute")
+    assert result.charts[0].subtitle.endswith("Only 4 of 64 ranks were read.")
+    [unused] = [metric for metric in result.metrics if metric.id == "losses.unused"]
+    assert unused.note == "of 64, judged by 4 of them"
 
 
 def test_nonsense_thresholds_are_refused() -> None:

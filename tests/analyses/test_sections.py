@@ -170,4 +170,5 @@ def test_where_nobody_knows_who_was_blocked_only_steps_are_compared() -> None:
     result = ranks.conclude(make_view(made), None)
     assert result is not None
     assert result.headline == "The step of rank 1 is longest, 20.0 % above the median rank"
-    assert any("waiting is in them" in caveat for caveat in result.caveats)
+    assert result.charts[0].z is not None and result.charts[0].z.unit == "share"
+    assert any("waiting included" in caveat for caveat in result.caveats)

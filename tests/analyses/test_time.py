@@ -52,3 +52,19 @@ def test_warm_up_stays_out_of_the_account() -> None:
 
 def test_nothing_to_account_for_says_nothing() -> None:
     assert time.conclude(make_view([Made()]), None) is None
+
+
+def test_the_picture_says_how_the_ranks_differ() -> None:
+    def rank(compute: int, transfer: int) -> Made:
+        events = [Event(STREAM_7, Kind.COMPUTE, 0, compute), Event(STREAM_20, Kind.COLLECTIVE, compute, transfer)]
+        return Made(events=events, steps=[Step(0, 100)])
+
+    titles = []
+    for ranks in ([rank(60, 20), rank(60, 20)], [rank(60, 20), rank(60, 30)], [rank(50, 20), rank(60, 10)]):
+        result = time.conclude(make_view(ranks), None)
+        assert result is not None
+        titles.append(result.charts[0].title)
+    assert titles[0] == "Every rank computes equally long"
+    # Both transfer as long as the shorter one: what rank 1 was in it before is waiting.
+    assert titles[1] == f"{titles[0]}; waiting for slow ranks differs most, from 0 ms on rank 0 to 1e-05 ms on rank 1"
+    assert titles[2].startswith("Compute differs by 20.0 % between the ranks; ")

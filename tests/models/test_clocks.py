@@ -69,6 +69,14 @@ def test_no_line_is_steeper_than_clocks_drift() -> None:
     assert (found[0][0], found[1][0]) == (-1e6 * MOST_DRIFT, 10 + 1e6 * MOST_DRIFT)
 
 
+def test_limits_of_one_side_loosen_as_clocks_may_drift() -> None:
+    times, nothing = np.array([0.0, 1e6]), (np.zeros(0), np.zeros(0))
+    above = extremes((times, np.array([10.0, 300.0])), nothing, np.array([0.0, 1e6]))
+    assert above is not None and above[1].tolist() == [10.0, 300.0] and above[0].tolist() == [-np.inf, -np.inf]
+    below = extremes(nothing, (times, np.array([10.0, -3000.0])), np.array([0.0, 1e6]))
+    assert below is not None and below[0].tolist() == [10.0, 10.0 - 1e6 * MOST_DRIFT] and np.isinf(below[1]).all()
+
+
 def test_limits_that_no_line_fulfils_are_said() -> None:
     assert extremes((np.zeros(1), np.array([-5.0])), (np.zeros(1), np.array([5.0])), np.zeros(1)) is None
     # An operation matched wrongly: it ended on clock 1 long before it began on clock 0.
@@ -109,7 +117,7 @@ def test_ends_that_agree_exactly_give_the_line_exactly() -> None:
     ends = [[time + 50, time + 50 + 700 + 20e-6 * time] for time in times]
     offset, error = joined([(one := met(ends, ends, times.tolist()), fitted(one, ENDS))], 2)
     assert offset[:, 1].tolist() == pytest.approx([700.0, 20_700.0], abs=0.01)
-    assert (error[:, 1] < 0.01).all()
+    assert (error[:, 1] <= 2).all()
 
 
 def test_what_a_moment_says_of_a_drift_is_noise() -> None:
@@ -127,6 +135,58 @@ def test_sets_that_share_a_clock_are_joined() -> None:
     offset, _ = joined([(part, fitted(part, ENDS)) for part in (one, other)], 4)
     assert offset[0, :3].tolist() == pytest.approx([0, 500, 300], abs=0.01)
     assert np.isnan(offset[0, 3]), "clock 3 never met anybody"
+
+
+def test_the_clock_in_the_middle_of_three_is_known_no_better_than_the_others() -> None:
+    """It is the median of every operation, so that nothing is left over on it."""
+    rng = np.random.default_rng(3)
+    times = np.arange(8) * 1e8
+    late = np.stack([np.zeros(8), 2_000 + rng.exponential(3_000, 8), 20_000 + rng.exponential(3_000, 8)], axis=1)
+    ends = (times[:, None] + late).tolist()
+    lines = fitted(met(ends, ends, times.tolist(), (1, 0, 2)), ENDS)
+    assert (lines.error > 100).all()
+
+
+def test_errors_that_follow_one_another_count_as_fewer() -> None:
+    rng = np.random.default_rng(5)
+    times = np.arange(100) * 1e7
+
+    def error(noise: np.ndarray) -> float:
+        ends = np.stack([times, times + 3_000 * noise], axis=1).tolist()
+        return float(fitted(met(ends, ends, times.tolist()), ENDS).error.max())
+
+    drawn = rng.normal(0, 1, 100)
+    congested = np.convolve(rng.normal(0, 1, 109), np.ones(10) / np.sqrt(10), "valid")
+    assert error(congested) > 2 * error(drawn)
+
+
+def test_few_operations_say_less_the_longer_ago_they_are() -> None:
+    times = [0.0, 1e6, 2e6]
+    ends = [[time, time + 500 + place] for place, time in enumerate(times)]
+    one = met(ends, ends, times)
+    near, far = fitted(one, np.array([0.0, 2e6])), fitted(one, np.array([0.0, 1e9]))
+    assert near.error.max() < 60
+    assert far.error[1].max() == pytest.approx(50_000, rel=0.01), "a second at 50 ppm"
+
+
+def test_a_set_of_one_operation_ties_nothing() -> None:
+    one = met([[60.0, 160.0]], [[0.0, 140.0]], [0.0])
+    offset, _ = joined([(one, fitted(one, ENDS))], 2)
+    assert np.isnan(offset[:, 1]).all()
+    known, _ = clocks_known([one], [], 2, np.zeros(2))
+    assert (known[1].offset_ns[0], known[1].half_width_ns[0], known[1].bound_ns[0]) == (120.0, 40.0, 40.0)
+
+
+def test_a_ring_of_clocks_that_contradicts_itself_bounds_nothing() -> None:
+    """Each is at least 10 ahead of the one before, all around."""
+    ring = [(0, 1), (1, 2), (2, 0)]
+    limits = [
+        Limit(a, b, ENDS, np.full(2, most))
+        for one, other in ring
+        for a, b, most in ((one, other, -10.0), (other, one, 50.0))
+    ]
+    known, broken = clocks_known([], limits, 3, ENDS)
+    assert broken == {(0, 1), (0, 2)} and not {1, 2} & set(known)
 
 
 def test_a_clock_known_from_limits_alone_has_their_middle() -> None:

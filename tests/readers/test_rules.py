@@ -123,3 +123,10 @@ def test_old_categories_are_todays() -> None:
 def test_a_category_says_where_an_event_runs() -> None:
     assert all(runs_on_device(category) for category in ("kernel", "gpu_memcpy", "gpu_user_annotation", "cuda_sync"))
     assert not any(runs_on_device(category) for category in ("cpu_op", "cuda_runtime", "user_annotation", "Trace", ""))
+
+
+def test_running_what_was_compiled_is_no_compilation() -> None:
+    for category in ("cpu_op", "user_annotation"):
+        for name in ("## Call CompiledFxGraph fabc ##", "TorchDynamo Cache Lookup"):
+            assert kind_of(category, name)[0] != Kind.COMPILE
+        assert kind_of(category, "dynamo_timed")[0] == Kind.COMPILE

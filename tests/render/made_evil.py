@@ -94,4 +94,17 @@ def evil_charts() -> tuple[Chart, ...]:
         Axis(EVIL),
         (Layer(EVIL, [EVIL, "[bold]x[/bold]"], [1.0, -1.0], text=[EVIL, KERNEL]),),
     )
-    return chart, line, falls, heat, plain
+    links = Chart(
+        "l",
+        "loglog",
+        EVIL,
+        EVIL,
+        Axis(EVIL, "bytes", "log10"),
+        Axis(EVIL, EVIL, "log10"),
+        (
+            Layer(EVIL, [1.0, 1e6], [0.1, 9.0], style="marks", text=[EVIL, KERNEL]),
+            Layer(KERNEL, [1.0, 1e6], [0.1, 9.0]),
+            Layer(LINK, [1.0, 1e6], [1.0, 1.0], style="reference"),
+        ),
+    )
+    return chart, line, falls, heat, plain, links

@@ -192,3 +192,18 @@ def test_the_data_of_a_heatmap_has_a_row_per_cell() -> None:
     assert list(table.columns) == ["rank", "step", "from the median"]
     assert len(table) == 48
     assert EVIL in data_of(evil_charts()[0]).columns
+
+
+def test_a_sum_stands_beside_every_bar_inside_the_axis() -> None:
+    # One ulp of rounding beyond the end of the axis, and plotly leaves an annotation out.
+    sums = [63.921_640_125, 63.921_712_5, 63.921_77, 63.921_801_375]
+    names = [f"rank {rank}" for rank in range(4)]
+    spec = spec_of(stacked("t", "T", names, [(40.0, total - 40.0, 0.0, 0.0) for total in sums], "rank"))
+    low, high = spec["layout"]["xaxis"]["range"]
+    assert len(spec["layout"]["annotations"]) == 4
+    assert all(low <= annotation["x"] <= high for annotation in spec["layout"]["annotations"])
+
+
+def test_segments_have_the_decimals_of_the_sum() -> None:
+    spec = spec_of(stacked("t", "T", ["1 rank"], [(40.0, 8.159, 14.75, 0.0)], "ranks"))
+    assert [trace["text"] for trace in spec["data"]] == [["40.0"], ["8.2"], ["14.8"]]

@@ -33,6 +33,11 @@ def test_few_decades_have_ticks_between() -> None:
     assert layout["xaxis"]["ticktext"] == ["1 MB", "2 MB", "5 MB", "10 MB", "20 MB"]
 
 
+def test_less_than_a_decade_has_three_ticks() -> None:
+    layout = spec_of(chart(Layer("a", [1e6, 2e7], [19.4, 38.2], style="marks")))["layout"]
+    assert layout["yaxis"]["tickvals"] == [20, 30, 40]
+
+
 @pytest.mark.parametrize("values", [[3.0], [3.0, 3.01], [1e-9, 1e12]])
 def test_every_range_has_a_tick_and_not_too_many(values: list[float]) -> None:
     layout = spec_of(chart(Layer("a", values, values, style="marks")))["layout"]

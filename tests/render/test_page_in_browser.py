@@ -124,6 +124,40 @@ def test_every_chart_is_drawn_as_asked_without_error_or_request(opened: Opener, 
 
 
 @pytest.mark.parametrize("name", REPORTS)
+@pytest.mark.parametrize("width", [1300, 390])
+def test_no_chart_is_blank(opened: Opener, name: str, width: int) -> None:
+    page, _ = opened(name, viewport={"width": width, "height": 900})
+    draw_all(page)
+    blank = page.evaluate(
+        """() => Array.from(document.querySelectorAll('.plot')).filter((plot) => plot.clientWidth).filter((plot) => {
+          const marks = plot.querySelectorAll('.barlayer .point path, .scatterlayer .js-line, .scatterlayer .point, .heatmaplayer image');
+          const area = plot.getBoundingClientRect();
+          return !Array.from(marks).some((mark) => {
+            const box = mark.getBoundingClientRect();
+            const inside = box.right > area.left && box.left < area.right && box.bottom > area.top && box.top < area.bottom;
+            return inside && box.width + box.height > 2;
+          });
+        }).map((plot) => plot.id + ' ' + plot.getAttribute('aria-label'))"""
+    )
+    assert blank == []
+
+
+def test_a_loglog_chart_has_logarithmic_axes_and_draws_all_its_marks(opened: Opener) -> None:
+    page, _ = opened("study")
+    draw_all(page)
+    drawn = page.evaluate(
+        "() => Array.from(document.querySelectorAll('.plot')).filter((p) => p.clientWidth && p._fullLayout.xaxis.type === 'log'"
+        " && p._fullLayout.yaxis.type === 'log').map((p) => [p.querySelectorAll('.scatterlayer .point').length,"
+        " p.querySelectorAll('.legend .traces').length, p.querySelectorAll('.yaxislayer-above text, .ytick text').length])"
+    )
+    # Ten sizes of one kind and one of the other, whose second has no logarithm; the fit has no name of its own in the legend.
+    assert len(drawn) == 1
+    marks, names, ticks = drawn[0]
+    assert (marks, names) == (11, 3)
+    assert ticks >= 3
+
+
+@pytest.mark.parametrize("name", REPORTS)
 def test_no_text_on_the_page_is_a_missing_value(opened: Opener, name: str) -> None:
     page, _ = opened(name)
     draw_all(page)

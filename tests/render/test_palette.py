@@ -48,6 +48,15 @@ def test_no_two_colors_of_a_family_look_alike(colors: dict[str, str], family: tu
 
 
 @pytest.mark.parametrize("colors", [LIGHT, DARK], ids=["light", "dark"])
+def test_no_series_has_the_color_of_a_class_of_time(colors: dict[str, str]) -> None:
+    # Not under every vision: fourteen colours that are all told apart by everybody there are none.
+    for series in SERIES:
+        for leaf in LEAF_NAMES:
+            distance = float(np.linalg.norm(lab(linear(colors[series])) - lab(linear(colors[leaf]))))
+            assert distance >= SMALLEST_DISTANCE, (series, leaf, distance)
+
+
+@pytest.mark.parametrize("colors", [LIGHT, DARK], ids=["light", "dark"])
 def test_fills_and_lines_stand_out_from_the_card(colors: dict[str, str]) -> None:
     # Hidden communication costs nothing and is meant to stand back; it is hatched as well.
     for name in {*LEAF_NAMES, *SERIES, "muted", "total"} - {"overlapped_comm"}:

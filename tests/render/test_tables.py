@@ -33,6 +33,16 @@ def test_absent_values_are_dashes_and_words_stay() -> None:
     assert texts(table) == [["a|b", "50.0 %", "yes"], ["", "–", "no"]]
 
 
+def test_a_class_that_no_row_has_takes_no_column_and_a_zero_no_decimals() -> None:
+    table = Table.of_rows(
+        ("rank", "bubble_ms", "exposed_memory_ms", "idle_ms", "launched_before_count"),
+        [[0, 0.0, 0.5, 0.0, 0], [1, 0.0, 0.0, 0.0, 0]],
+    )
+    content = readable(table)
+    assert [head.text for head in content.heads] == ["rank", "exposed copies", "idle"]
+    assert texts(table) == [["0", "0.5000", "0"], ["1", "0", "0"]]
+
+
 def test_only_the_first_rows_are_shown() -> None:
     content = readable(Table({"rank": np.arange(500)}), most=200)
     assert (len(content.rows), content.left_out) == (200, 300)

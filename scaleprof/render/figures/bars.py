@@ -21,6 +21,7 @@ from scaleprof.render.figures.base import (
     value_axis,
 )
 from scaleprof.render.palette import LIGHT, SERIES, color, text_on
+from scaleprof.render.words import digits_of
 from scaleprof.results import Chart, Layer
 
 LONG_NAME = 12
@@ -58,7 +59,7 @@ def stacked_bars(chart: Chart) -> Spec:
     if plan.few and len(layers) > 1:
         plan = _plan(chart, [in_words(total, chart.y) for total in sums])
     highest = max(sums, default=0.0) or 1.0
-    data = [_segments(plan, layer, order, LARGE_SHARE * highest) for order, layer in enumerate(layers)]
+    data = [_segments(plan, layer, order, highest) for order, layer in enumerate(layers)]
     return _laid_out(plan, data, (0.0, highest), annotations=_sums(plan, sums), barmode="stack")
 
 
@@ -110,11 +111,12 @@ def _bar(plan: _Plan, layer: Layer, order: int) -> Spec:
     }
 
 
-def _segments(plan: _Plan, layer: Layer, order: int, labels_from: float) -> Spec:
-    """One layer of a stack; the larger segments carry their value, in the unit of the axis."""
+def _segments(plan: _Plan, layer: Layer, order: int, highest: float) -> Spec:
+    """One layer of a stack; the larger segments carry their value, in the unit of the axis and with the decimals of the highest sum."""
     axis = replace(plan.chart.y, unit=plan.chart.y.unit if plan.chart.y.unit in ("share", "bytes") else "")
     texts = [
-        in_words(value, axis) if plan.few and _amount(value) >= labels_from else "" for value in plan.column(layer)
+        in_words(value, axis, digits_of(highest)) if plan.few and _amount(value) >= LARGE_SHARE * highest else ""
+        for value in plan.column(layer)
     ]
     trace = _bar(plan, layer, order)
     if layer.color == "overlapped_comm":
@@ -148,7 +150,8 @@ def _laid_out(
     axis, count = plan.chart.y, len(plan.names)
     legend = len(data) > 1
     top = LEGEND_PX if legend else 10
-    low, high = (end * factor_of(axis) for end in ends)
+    # A hair more than the longest bar: plotly leaves out an annotation that lies beyond the axis by a rounding.
+    low, high = ends[0] * factor_of(axis), ends[1] * factor_of(axis) * 1.001
     if plan.lying:
         x = {**value_axis(axis, low, high), "fixedrange": True}
         y = {**names_axis(plan.names), "range": [count - 0.5, -0.5]}

@@ -13,8 +13,9 @@ from scaleprof.render.words import phrase
 from scaleprof.results import Axis, Chart, Layer
 
 HEIGHT = 360
-MOST_TICKS, MOST_TEXTS = 6, 5
-FEW_DECADES = 1.7  # of fewer decades, twice and five times are ticks, too
+LEAST_TICKS, MOST_TICKS, MOST_TEXTS = 3, 6, 5
+_STEPS = ((1.0,), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0))
+"""Ticks in a decade, from few to many: the first that give enough of them are taken."""
 _USUAL, _AFTER_ALL = 1000, 2000  # places in the legend
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star")
 
@@ -100,11 +101,12 @@ def _bytes_text(value: float) -> str:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Powers of ten between two exponents, every so many; where these are few, their double and fivefold as well."""
-    first, last = math.floor(low), math.ceil(high)
-    steps = (1.0, 2.0, 5.0) if high - low < FEW_DECADES else (1.0,)
-    ticks = [step * 10.0**power for power in range(first, last + 1) for step in steps]
-    ticks = [float(f"{tick:.6g}") for tick in ticks if low <= math.log10(tick) <= high]
-    return (
-        ticks[:: math.ceil(len(ticks) / MOST_TICKS)] if ticks else [float(f"{10**low:.2g}"), float(f"{10**high:.2g}")]
-    )
+    """Powers of ten between two exponents, every so many; where these are few, multiples between them as well."""
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    ticks: list[float] = []
+    for steps in _STEPS:
+        ticks = [float(f"{step * 10.0**power:.6g}") for power in powers for step in steps]
+        ticks = [tick for tick in ticks if low <= math.log10(tick) <= high]
+        if len(ticks) >= LEAST_TICKS:
+            return ticks[:: math.ceil(len(ticks) / MOST_TICKS)]
+    return ticks or [float(f"{10**low:.2g}"), float(f"{10**high:.2g}")]

@@ -1,0 +1,324 @@
+"""Who makes the others wait, what that costs, whether it is chance, and why they come late (`method` 2.5)."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from scaleprof.align import RunView
+from scaleprof.align.matching import SYNCHRONISING
+from scaleprof.analyses.arrivals import arrivals
+from scaleprof.analyses.base import Analysis, listed, many, percent
+from scaleprof.analyses.delays import Delays, Seen
+from scaleprof.analyses.exchange import MOST_DISAGREEING
+from scaleprof.analyses.lateness import Lateness, causes_of
+from scaleprof.analyses.time import NEEDS as TIME_NEEDS
+from scaleprof.analyses.time import leaves_of
+from scaleprof.analyses.work import work
+from scaleprof.intervals import Ints, Spans, covered, union
+from scaleprof.models.blame import Blame, Instances, blamed, heaped, persistent
+from scaleprof.models.blame import delays as delays_of
+from scaleprof.results import Axis, Chart, Finding, Layer, Metric, Result, Table
+from scaleprof.trace import UNKNOWN
+
+TWICE = 2.0
+"""A rank is named a straggler only where it costs more than so many fair shares of all waiting."""
+WORTH = 0.01
+"""Share of the time of all ranks that a straggler must cost to be named."""
+COVERAGE = 0.8
+"""A cause is named only where it explains so much of what the rank costs."""
+
+
+@dataclass(frozen=True)
+class Straggler:
+    """One rank that came last somewhere."""
+
+    rank: int
+    last: int
+    """In how many samples (a step and a group) it came last in the costliest collective."""
+    chance: float | None
+    """How likely that is if all ranks are alike; None where that is likely enough."""
+    cost_share: float
+    """Of the time of all ranks: what others waited for it, exposed."""
+    gain_share: float
+    """Of the step: a ceiling of what it would save if this rank came with the next to last."""
+    is_named: bool
+
+
+def conclude(view: RunView, options: None) -> Result | None:
+    """Cost by rank, the test for persistence, and causes."""
+    leaves = leaves_of(view)
+    if leaves is None or len(view.ranks) < 2:
+        return None
+    steps = np.unique(leaves.rows["step"])
+    seen = seen_in(view, steps)
+    if not len(seen.parts.operation):
+        return None
+    blame = blamed(seen.parts)
+    delays = Delays(view, seen, blame)
+    total = leaves.window_ns
+    found = stragglers_of(seen, rooted(blame, delays), total, len(view.ranks))
+    causes = {one.rank: causes_of(view, seen, blame, delays, one.rank) for one in found[:_MOST_RANKS]}
+    trusted = view.exchange.disagreeing is None or view.exchange.disagreeing <= MOST_DISAGREEING
+    named = [one for one in found if one.is_named]
+    waited = int(blame.cost_ns.sum()) / total
+    headline = _headline(named, causes, waited, trusted=trusted)
+    metrics = [
+        Metric(
+            "straggler.wait_share",
+            "Waiting for a last rank",
+            waited,
+            "share",
+            note="exposed, of the time of all ranks",
+            better="lower",
+        )
+    ]
+    if named:
+        worst = named[0]
+        metrics += [
+            Metric("straggler.rank", "Straggler", worst.rank, note=f"came last in {worst.last} of {_samples(seen)} samples"),
+            Metric("straggler.cost_share", "What it costs", worst.cost_share, "share", note="of the time of all ranks", better="lower"),
+            Metric("straggler.gain_share", "What curing it could save", worst.gain_share, "share", note="of the step, at most"),
+            Metric("straggler.cause", "Why", cause_in_words(causes[worst.rank], trusted=trusted)),
+        ]  # fmt: skip
+    return Result(
+        name="stragglers",
+        title="Stragglers",
+        headline=headline,
+        metrics=tuple(metrics),
+        tables={"stragglers": _table(view, found, causes, trusted=trusted)},
+        charts=(_chart(found, headline),) if found else (),
+        findings=tuple(_finding(view, one, causes[one.rank], steps, trusted=trusted) for one in named[:_MOST_FINDINGS]),
+        caveats=tuple(_caveats(view, named, causes, trusted=trusted)),
+    )
+
+
+_MOST_RANKS, _MOST_FINDINGS = 8, 3
+_MOST_ROOTED = 2_000
+_SWAP = "Swap the host, or give the rank's work to another: the cause goes with the machine, or stays with the work."
+
+
+def seen_in(view: RunView, steps: Ints) -> Seen:
+    """The split collectives of these steps, with by how much each one's waiting put off its rank."""
+    table = view.matches
+    rank, row, number = (np.asarray(table[name]) for name in ("rank", "row", "collective"))
+    wait, cost = np.full(len(rank), UNKNOWN), np.zeros(len(rank), dtype=np.int64)
+    step = np.full(len(rank), UNKNOWN)
+    for one, operations in view.fact("collectives").items():
+        here = np.flatnonzero(rank == one)
+        mine = row[here]
+        synchronises = np.isin(np.array(operations["op"], dtype=object)[mine], (*SYNCHRONISING, "unknown"))
+        wait[here] = np.where(synchronises, view.exchange.wait_ns[one][mine], UNKNOWN)
+        step[here] = np.asarray(operations["step"])[mine]
+        cost[here] = put_off(view, one)[mine]
+    keep = (wait != UNKNOWN) & np.isin(step, steps)
+    operation = np.unique(number[keep], return_inverse=True)[1]
+    parts = Instances(operation, rank[keep], wait[keep], cost[keep])
+    first = parts.first
+    groups = [table["group"][place] for place in np.flatnonzero(keep)[first].tolist()]
+    return Seen(parts, row[keep], step[keep][first], tuple(groups), np.asarray(table["ranks"])[keep][first])
+
+
+def put_off(view: RunView, rank: int) -> Ints:
+    """For each operation of a rank by how much its waiting put off the rank, in ns: that of a burst, shared out by waiting."""
+    operations, ready = view.fact("collectives")[rank], view.fact("arrivals").get(rank)
+    segments = view.fact("segments").get(rank)
+    start, dur = np.asarray(operations["start_ns"]), np.asarray(operations["dur_ns"])
+    transfer, wait = view.exchange.transfer_ns[rank], view.exchange.wait_ns[rank]
+    cost = np.zeros(len(start), dtype=np.int64)
+    synchronises = np.isin(np.array(operations["op"], dtype=object), (*SYNCHRONISING, "unknown"))
+    rows = np.flatnonzero((transfer != UNKNOWN) & synchronises)
+    if ready is None or segments is None or not len(segments) or not len(rows):
+        return cost
+    lanes = _lanes(operations, rows)
+    rows = rows[np.lexsort((start[rows], lanes))]
+    lane = np.sort(lanes)
+    end, ready_ns = start[rows] + dur[rows], np.asarray(ready["ready_ns"])[rows]
+    alone = np.ones(len(rows), dtype=np.bool_)
+    alone[1:] = (lane[1:] != lane[:-1]) | (ready_ns[1:] > end[:-1])
+    burst = np.cumsum(alone) - 1
+    first = np.flatnonzero(alone)
+    last = np.append(first[1:], len(rows)) - 1
+    bare = union(Spans(np.asarray(segments["start_ns"]), np.asarray(segments["end_ns"])))
+    exposed = covered(bare, Spans(start[rows][first], end[last]))
+    delay = delays_of(burst, ready_ns, transfer[rows], end, exposed)
+    waited = np.add.reduceat(wait[rows], first)
+    share = wait[rows] / np.maximum(waited, 1)[burst]
+    cost[rows] = (share * np.minimum(delay, waited)[burst]).astype(np.int64)
+    return cost
+
+
+def _lanes(operations: Table, rows: Ints) -> Ints:
+    """A number for what the operations of a rank queue up in: a stream of a device, else a group (gloo's threads take turns)."""
+    names = [
+        f"stream {stream}" if on_device else f"group {group}"
+        for stream, on_device, group in zip(
+            operations["stream"], operations["on_device"], operations["group"], strict=True
+        )
+    ]
+    lanes: Ints = np.unique(np.array(names, dtype=object)[rows].astype(str), return_inverse=True)[1]
+    return lanes
+
+
+def rooted(blame: Blame, delays: Delays) -> Blame:
+    """The blame of the costliest operations passed back to those for whom their last ranks waited themselves."""
+    last = blame.last.copy()
+    worst = np.argsort(-blame.cost_ns, kind="stable")[:_MOST_ROOTED]
+    for number in worst[blame.cost_ns[worst] > 0].tolist():
+        last[number] = delays.root(number)
+    return Blame(last, blame.cost_ns, blame.gain_ns)
+
+
+def stragglers_of(seen: Seen, blame: Blame, total_ns: int, ranks: int) -> list[Straggler]:
+    """Every rank that others waited for, the costliest first.
+
+    Collectives of one step depend on one another: the costliest one of each step and group is one sample of the test.
+    """
+    samples = _sampled(seen, blame)
+    often = Counter(blame.last[samples].tolist())
+    first = np.append(seen.parts.first, len(seen.parts.rank))
+    members: dict[int, list[float]] = {}
+    for number in samples.tolist():
+        inside = seen.parts.rank[first[number] : first[number + 1]].tolist()
+        for rank in inside:
+            members.setdefault(rank, []).append(1 / int(seen.size[number]))
+        if (root := int(blame.last[number])) not in inside and root >= 0:  # its group is kept waiting from outside
+            members.setdefault(root, []).append(1 / int(seen.size[number]))
+    at_fault = {rank: times for rank, times in often.items() if rank >= 0}
+    chances = persistent(at_fault, members, heaped=_heaped(seen, blame, list(members)))
+    waited = int(blame.cost_ns.sum())
+    fair = waited / max(ranks, 1)
+    steps = len(np.unique(seen.step))
+    found = []
+    for rank in np.unique(blame.last[blame.last >= 0]).tolist():
+        mine = blame.last == rank
+        cost = int(blame.cost_ns[mine].sum())
+        gain = int(blame.gain_ns[mine].sum()) / steps
+        named = rank in chances and cost > TWICE * fair and cost >= WORTH * total_ns
+        step_ns = total_ns / (steps * max(ranks, 1))
+        found.append(Straggler(rank, often[rank], chances.get(rank), cost / total_ns, min(gain / step_ns, 1.0), named))
+    return sorted(found, key=lambda one: (-one.cost_share, one.rank))
+
+
+def _heaped(seen: Seen, blame: Blame, ranks: Sequence[int]) -> dict[int, float]:
+    """By rank how likely it is that so much of the cost heaps up on it."""
+    known = np.flatnonzero(np.isin(blame.last, ranks))
+    place = {rank: number for number, rank in enumerate(ranks)}
+    steps, step = np.unique(seen.step, return_inverse=True)
+    cost = np.zeros((len(ranks), len(steps)))
+    at = np.array([place[rank] for rank in blame.last[known].tolist()], dtype=np.int64)
+    np.add.at(cost, (at, step[known]), blame.cost_ns[known])
+    return dict(zip(ranks, heaped(cost).tolist(), strict=True))
+
+
+def _sampled(seen: Seen, blame: Blame) -> Ints:
+    """The costliest operation of each step and group."""
+    _, group = np.unique(np.array(seen.group, dtype=object).astype(str), return_inverse=True)
+    order = np.lexsort((-blame.cost_ns, group, seen.step))
+    step, kind = seen.step[order], group[order]
+    fresh = np.ones(len(order), dtype=np.bool_)
+    fresh[1:] = (step[1:] != step[:-1]) | (kind[1:] != kind[:-1])
+    chosen: Ints = order[fresh]
+    return chosen
+
+
+def _samples(seen: Seen) -> int:
+    return len(set(zip(seen.step.tolist(), seen.group, strict=True)))
+
+
+def cause_in_words(lateness: Lateness, *, trusted: bool) -> str:
+    """The cause, or that none is established."""
+    if not trusted:
+        return "not established: the clocks contradict the durations"
+    if lateness.cause is None or lateness.share < COVERAGE:
+        return "not established"
+    return lateness.words
+
+
+def _headline(named: Sequence[Straggler], causes: Mapping[int, Lateness], waited: float, *, trusted: bool) -> str:
+    if not named:
+        if waited < WORTH:
+            return f"No rank makes the others wait: {percent(waited)} of the time"
+        return (
+            f"{percent(waited)} of the time is waiting for a last rank, but no rank is it more often than chance has it"
+        )
+    worst = named[0]
+    why = cause_in_words(causes[worst.rank], trusted=trusted)
+    also = f", and {many(len(named) - 1, 'more straggler')}" if len(named) > 1 else ""
+    return f"Rank {worst.rank} makes the others wait for {percent(worst.cost_share)} of the time of all ranks; cause: {why}{also}"
+
+
+def _table(view: RunView, found: Sequence[Straggler], causes: Mapping[int, Lateness], *, trusted: bool) -> Table:
+    rows = []
+    for one in found:
+        lateness = causes.get(one.rank)
+        said = cause_in_words(lateness, trusted=trusted) if lateness is not None else ""
+        shares = (
+            ", ".join(f"{name} {percent(share)}" for name, share in lateness.shares.items())
+            if lateness is not None
+            else ""
+        )
+        host = view.ranks[one.rank].host if one.rank in view.ranks else None
+        rows.append(
+            [one.rank, host or "", one.last, one.chance, one.cost_share, one.gain_share, one.is_named, said, shares]
+        )
+    names = ("rank", "host", "times_last", "chance", "cost_share", "gain_share", "straggler", "cause", "delay_by_doing")
+    return Table.of_rows(names, rows)
+
+
+def _chart(found: Sequence[Straggler], title: str) -> Chart:
+    shown = found[:32]
+    return Chart(
+        id="stragglers.cost",
+        kind="bars",
+        title=title,
+        subtitle="By how much the rank that came last put off the others, as a share of the time of all ranks.",
+        x=Axis("rank", scale="category"),
+        y=Axis("share of all ranks' time", "share", from_zero=True),
+        layers=(
+            Layer(
+                "waited for",
+                [f"rank {one.rank}" for one in shown],
+                [one.cost_share for one in shown],
+                color="exposed_wait",
+            ),
+        ),
+        how="In each collective the rank with the shortest duration came last. What the others waited put off the end of their queue of collectives, "
+        "as far as nothing hid it: that is its cost. A rank is named where it came last more often than chance allows (binomial over steps and "
+        "groups, Benjamini-Hochberg at 1 %), costs more than twice its fair share and at least 1 % of the time. The cause: what it did more of than "
+        "the others since they last set out together.",
+    )
+
+
+def _finding(view: RunView, one: Straggler, lateness: Lateness, steps: Ints, *, trusted: bool) -> Finding:
+    why = cause_in_words(lateness, trusted=trusted)
+    host = view.ranks[one.rank].host if one.rank in view.ranks else None
+    return Finding(
+        id="straggler",
+        title=f"Rank {one.rank} is a straggler",
+        severity="high" if one.gain_share >= 0.1 else "medium" if one.gain_share >= 0.03 else "low",
+        text=f"The other ranks wait for it for {percent(one.cost_share)} of the time of all ranks. Cause: {why}.",
+        evidence=f"rank {one.rank}{f' on {host}' if host else ''} came last {one.last} times in steps {listed(steps.tolist())}"
+        + (f" (chance: {one.chance:.1g})" if one.chance is not None else ""),
+        gain_share=one.gain_share,
+        gain_kind="ceiling",
+        remedy=lateness.remedy
+        if why != "not established"
+        else "Swap the host, or move the rank: the cause goes with the machine or stays with the work.",
+    )
+
+
+def _caveats(view: RunView, named: Sequence[Straggler], causes: Mapping[int, Lateness], *, trusted: bool) -> list[str]:
+    caveats = []
+    for one in named:
+        lateness = causes.get(one.rank)
+        if lateness is not None and trusted and lateness.share < COVERAGE:
+            caveats.append(
+                f"rank {one.rank}: no cause explains {percent(COVERAGE)} of what it costs; the nearest is {lateness.words or 'unknown'} "
+                f"with {percent(lateness.share)}"
+            )
+    return caveats
+
+
+STRAGGLERS = Analysis("stragglers", {**TIME_NEEDS, "arrivals": arrivals, "work": work}, conclude)

@@ -1,0 +1,114 @@
+"""Stragglers of synthetic jobs: the right rank, the right cause, the right cost, and nobody where nobody is late."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scaleprof import analyze
+from scaleprof.pipeline import Options
+from scaleprof.results import Result
+from scaleprof.synth.spec import Spec
+from scaleprof.synth.writing import write_job
+
+LATE, LATE_MS = 5, 4.0
+BASE: dict[str, Any] = {
+    "ranks": 8, "ranks_per_host": 4, "steps": 12, "layers": 6, "buckets": 3, "jitter": 0.01, "exit_us": 2.0,
+    "clock_offset_ms": (0.0, 3.0), "clock_drift_ppm": (0.0, 30.0),
+}  # fmt: skip
+STRATEGIES: dict[str, dict[str, Any]] = {
+    "ddp": {},
+    "fsdp": {"strategy": "fsdp"},
+    "ddp+tp": {"tensor": 2},
+    "ddp+pp": {"pipeline": 2, "micro_batches": 4},
+    "fsdp+tp": {"strategy": "fsdp", "tensor": 2},
+}
+CAUSES = {
+    "compute": "more work in its kernels",
+    "throttle": "the same kernels run slower",
+    "input": "it waits for its input",
+}
+
+
+def section(tmp_path: Path, **fields: Any) -> Result:
+    report = analyze([write_job(Spec(**{**BASE, **fields}), tmp_path)], options=Options(engine="serial"))
+    [run] = report.runs
+    assert not [caveat for caveat in run.caveats if "missing" in caveat or "measured" in caveat]
+    return next(section for section in run.sections if section.name == "stragglers")
+
+
+def metrics(result: Result) -> dict[str, Any]:
+    return {metric.id: metric.value for metric in result.metrics}
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_where_nobody_is_late_nobody_is_named(tmp_path: Path, strategy: str) -> None:
+    result = section(tmp_path, **STRATEGIES[strategy])
+    assert "straggler.rank" not in metrics(result)
+    assert not result.findings
+    assert metrics(result)["straggler.wait_share"] < 0.03
+
+
+# Input is taken by the first stage of a pipeline only, and the late rank is of the second.
+LATENESS = [
+    (strategy, cause) for strategy in STRATEGIES for cause in CAUSES if (strategy, cause) != ("ddp+pp", "input")
+]
+
+
+@pytest.mark.parametrize(("strategy", "cause"), LATENESS)
+def test_the_late_rank_and_its_cause_are_found(tmp_path: Path, strategy: str, cause: str) -> None:
+    result = section(tmp_path, late_rank=LATE, late_ms=LATE_MS, late_cause=cause, **STRATEGIES[strategy])
+    found = metrics(result)
+    assert found["straggler.rank"] == LATE
+    assert found["straggler.cause"] == CAUSES[cause]
+    [finding] = result.findings
+    assert (finding.id, finding.gain_kind) == ("straggler", "ceiling")
+    assert finding.remedy and f"rank {LATE}" in finding.evidence
+
+
+def test_its_cost_and_gain_are_those_of_the_delay(tmp_path: Path) -> None:
+    """Each of the seven others is put off by 4 ms a step, and the step would be as much shorter."""
+    found = metrics(section(tmp_path, late_rank=LATE, late_ms=LATE_MS, jitter=0.0, exit_us=0.0))
+    report = analyze([tmp_path], options=Options(engine="serial"))
+    step_ms = float(report.metric("step.time_ms").value)
+    assert found["straggler.cost_share"] == pytest.approx(7 / 8 * LATE_MS / step_ms, rel=0.01)
+    assert found["straggler.gain_share"] == pytest.approx(LATE_MS / step_ms, rel=0.01)
+
+
+def test_a_pause_that_the_device_does_not_notice_costs_nothing(tmp_path: Path) -> None:
+    result = section(tmp_path, late_rank=LATE, late_ms=LATE_MS, late_cause="pause", run_ahead=1)
+    assert "straggler.rank" not in metrics(result)
+
+
+def test_a_rank_that_is_late_in_some_steps_only_is_still_the_one(tmp_path: Path) -> None:
+    found = metrics(section(tmp_path, late_rank=LATE, late_ms=12.0, late_every=2, steps=24))
+    assert found["straggler.rank"] == LATE
+
+
+def test_a_rank_that_is_late_in_each_third_step_is_named_for_what_it_then_costs(tmp_path: Path) -> None:
+    """It comes last in hardly more steps than chance has it, but nearly all waiting is for it."""
+    found = metrics(section(tmp_path, late_rank=LATE, late_ms=8.0, late_every=3, steps=30))
+    assert (found["straggler.rank"], found["straggler.cause"]) == (LATE, CAUSES["compute"])
+
+
+def test_a_pause_under_a_gather_is_a_pause(tmp_path: Path) -> None:
+    """The device of the paused rank is in communication that nobody awaits: that is not what holds it up."""
+    found = metrics(section(tmp_path, late_rank=LATE, late_ms=14.0, late_cause="pause", **STRATEGIES["fsdp"]))
+    assert (found["straggler.rank"], found["straggler.cause"]) == (LATE, "garbage collection")
+
+
+def test_files_that_lost_events_still_tell_the_cause(tmp_path: Path) -> None:
+    found = metrics(section(tmp_path, late_rank=LATE, late_ms=LATE_MS, drop=0.02, **STRATEGIES["fsdp"]))
+    assert (found["straggler.rank"], found["straggler.cause"]) == (LATE, CAUSES["compute"])
+
+
+def test_who_is_kept_waiting_is_not_to_blame(tmp_path: Path) -> None:
+    """Rank 4 shares tensors with rank 5, so that its data-parallel group waits for it: the blame goes back to rank 5."""
+    result = section(tmp_path, late_rank=LATE, late_ms=LATE_MS, **STRATEGIES["ddp+tp"])
+    cost = dict(zip(result.tables["stragglers"]["rank"], result.tables["stragglers"]["cost_share"], strict=True))
+    assert cost[LATE] > 8 * cost.get(LATE - 1, 0.0)
+
+
+def test_one_rank_has_nobody_to_wait_for(tmp_path: Path) -> None:
+    report = analyze([write_job(Spec(**{**BASE, "ranks": 1}), tmp_path)], options=Options(engine="serial"))
+    assert not [section for section in report.runs[0].sections if section.name == "stragglers"]
