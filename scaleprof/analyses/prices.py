@@ -60,7 +60,7 @@ def _of_syncbn(found: Extras, share: float) -> Finding:
         id="syncbn",
         title="SyncBatchNorm keeps the ranks waiting",
         severity="high" if share >= HIGH else "medium",
-        text=f"Each of its {found.syncbn_passes:.3g} passes a step sends a few numbers that nothing hides: {duration(found.syncbn_exposed_ms)} a step.",
+        text=f"Each of its {found.syncbn_passes:.3g} passes a step sends a few numbers, and nothing hides that: {duration(found.syncbn_exposed_ms)}.",
         evidence="all ranks, the spans of its forward and backward passes",
         gain_share=share,
         gain_kind="ceiling",
