@@ -41,14 +41,16 @@ class Delays:
         self._first = np.append(seen.parts.first, len(seen.parts.rank))
         self._last_of_row = _last_by_row(view, seen, blame)
         self._told: dict[int, dict[int, dict[str, float]] | None] = {}
+        self._shares: dict[int, dict[str, float]] = {}
 
     def shares(self, number: int) -> dict[str, float]:
         """What the delay of the last rank of an operation consists of; empty where that is not known."""
-        late, told = int(self._blame.last[number]), self.told(number)
-        if told is None:
-            return {}
-        others = {name: float(np.mean([of[name] for one, of in told.items() if one != late])) for name in DOINGS}
-        return split_by_excess(told[late], others)
+        if number not in self._shares:
+            late, told = int(self._blame.last[number]), self.told(number)
+            waiting = [of for rank, of in told.items() if rank != late] if told is not None else []
+            others = {name: sum(of[name] for of in waiting) / len(waiting) for name in DOINGS if waiting}
+            self._shares[number] = split_by_excess(told[late], others) if told is not None else {}
+        return self._shares[number]
 
     def told(self, number: int) -> dict[int, dict[str, float]] | None:
         """What the last rank of an operation, and some others, did from when they last set out together until they were ready, in ns by doing."""

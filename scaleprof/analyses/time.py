@@ -103,12 +103,6 @@ def conclude(view: RunView, options: None) -> Result | None:
     if leaves is None:
         return None
     metrics = [*_shares(leaves), *_communication(leaves)]
-    waiting = _input_share(view)
-    if waiting is not None:
-        metrics.append(Metric("idle.input_share", "Waiting for input", waiting, "share", better="lower"))
-    metrics.append(
-        Metric("efficiency.parallel", "Parallel efficiency", leaves.share("compute"), "share", better="higher")
-    )
     headline = _headline(leaves)
     return Result(
         name="time",
@@ -158,16 +152,6 @@ def _communication(leaves: Leaves) -> list[Metric]:
         label, note = "Communication hidden behind compute", "of the communication"
         metrics.append(Metric("time.overlap_ratio", label, ratio, "share", note=note, better="higher"))
     return metrics
-
-
-def _input_share(view: RunView) -> float | None:
-    wanted = steady_steps(view)
-    waited = total = 0
-    for table in view.fact("steps").values():
-        rows = np.isin(table["step"], wanted) & (np.asarray(table["input_ns"]) != UNKNOWN)
-        waited += int(np.asarray(table["input_ns"])[rows].sum())
-        total += int(np.asarray(table["time_ns"])[rows].sum())
-    return waited / total if total else None
 
 
 def _headline(leaves: Leaves) -> str:

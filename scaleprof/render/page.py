@@ -165,7 +165,7 @@ def findings_of(report: Report, runs: Sequence[RunPart]) -> list[FindingView]:
         for finding in section.findings
     ]
     for part, run in zip(runs, report.runs, strict=True):
-        several = f" of {part.label}" if len(runs) > 1 else ""
+        several = f" in {part.label}" if len(runs) > 1 else ""
         found += [
             _finding(finding, section, f"run-{part.place}-{section.name}", part.place, several)
             for section in run.sections

@@ -31,12 +31,12 @@ def test_an_overlap_ratio_without_communication_is_absent_with_a_caveat() -> Non
     assert any("no overlap ratio" in caveat for caveat in result.caveats)
 
 
-def test_compute_by_subtraction_says_so_and_input_has_its_share() -> None:
+def test_compute_by_subtraction_says_so() -> None:
     made = Made(steps=[Step(0, 100, blocked=30, input=10, profiled=False)], waits=waits_of((60, 90)))
     result = time.conclude(make_view([made]), None)
     assert result is not None
     values = {metric.id: metric.value for metric in result.metrics}
-    assert (values["time.compute_share"], values["idle.input_share"]) == (0.6, 0.1)
+    assert values["time.compute_share"] == 0.6
     assert "time.comm_share" not in values
     assert any("by subtraction" in caveat for caveat in result.caveats)
     assert any("no communication spans" in caveat for caveat in result.caveats)

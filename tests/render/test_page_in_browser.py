@@ -39,7 +39,13 @@ class Seen:
 def browser() -> Iterator[Any]:
     with playwright.sync_playwright() as running:
         # Without a GPU process: its software renderer is what hangs on small machines.
-        arguments = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+        # Nor with a renderer kept in reserve: one that starts during a test looks like one that the test has left.
+        arguments = [
+            "--no-sandbox",
+            "--disable-dev-shm-usage",
+            "--disable-gpu",
+            "--disable-features=SpareRendererForSitePerProcess",
+        ]
         opened = running.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield opened
         opened.close()

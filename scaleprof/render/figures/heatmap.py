@@ -21,6 +21,7 @@ from scaleprof.results import Axis, Chart
 
 ROW_PX = (3, 34)  # least and most height of a row
 HEIGHTS = (90, 420)
+LONGEST_NAME = 30
 FAR = 2.0  # cells this many times beyond the 98th percentile do not stretch the colours
 
 _DEVIATION = ((0.0, "low-2"), (0.25, "low-1"), (0.5, "middle"), (0.75, "high-1"), (1.0, "high-2"))
@@ -76,7 +77,7 @@ def heatmap(chart: Chart) -> Spec:
         },
     }
     x = _columns(chart.x, layer.x)
-    y = {**names_axis(layer.y, most=24), "range": [rows - 0.5, -0.5]}
+    y = {**names_axis(layer.y, most=LONGEST_NAME), "range": [rows - 0.5, -0.5]}
     left = room_for([inert(name, 24) for name in layer.y], least=52)
     return figure([trace], height=plot_height + 30 + 48, margin=(left, 110, 30, 48), x=x, y=y)
 
