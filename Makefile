@@ -54,7 +54,7 @@ strategies: $(READY)
 	$(BIN)/python -W ignore -m tests.collect.zoo build/strategies table > build/strategies.md
 	(cat tests/collect/zoo/ABOUT.md build/strategies.md) > tests/collect/zoo/README.md
 
-# Faults of every kind in synthetic jobs, and whether they are found: minutes. ARGS="--seeds 1" is a third of it.
+# Faults of every kind in synthetic jobs, and whether they are found: minutes. ARGS="--seeds 1" is half of it.
 torture: $(READY)
 	mkdir -p build
 	$(BIN)/python -m tests.torture $(ARGS) > build/torture.md

@@ -127,13 +127,17 @@ def _impossible(
     ranks: Sequence[int], meetings: Meetings, timed: NDArray[np.bool_], transfers: tuple[Ints, Ints]
 ) -> tuple[Ints, Ints]:
     """By each set of ranks that met among these: in how many operations one left before another had come if they share a clock, and of how many."""
-    here = np.flatnonzero(timed & np.isin(meetings.rank, ranks))
+    nothing = np.zeros(1, dtype=np.int64), np.ones(1, dtype=np.int64)
+    if len(ranks) < 2:
+        return nothing
+    here = np.sort(np.concatenate([meetings.of_rank.get(rank, meetings.first[:0]) for rank in ranks]))
+    here = here[timed[here]]
     sender, receiver = transfers
     inside = np.isin(meetings.rank[sender], ranks) & np.isin(meetings.rank[receiver], ranks)
     sender, receiver = sender[inside], receiver[inside]
     begin = np.flatnonzero(np.diff(meetings.operation[here], prepend=-1))
-    if len(ranks) < 2 or not len(begin) + len(sender):
-        return np.zeros(1, dtype=np.int64), np.ones(1, dtype=np.int64)
+    if not len(begin) + len(sender):
+        return nothing
 
     def of_operations(which: np.ufunc, values: Ints) -> Ints:
         return which.reduceat(values[here], begin) if len(begin) else values[:0]

@@ -6,6 +6,7 @@ Never by bare position: a wrong pair would accuse an innocent rank. What cannot 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,6 +132,11 @@ class Meetings:
         """By operation: how many ranks were seen to take part."""
         return np.diff(np.append(self.first, len(self.operation)))
 
+    @cached_property
+    def of_rank(self) -> Mapping[int, Ints]:
+        """By rank that takes part in any: its parts, ascending."""
+        return rows_by(self.rank)
+
     def of_all(self, holds: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """By operation: whether it holds for every part."""
         found: NDArray[np.bool_] = (
@@ -144,6 +150,13 @@ class Meetings:
         return self.of_all(said) & ~self.of_all(self.op == "unknown")
 
 
+def rows_by(values: Ints) -> dict[int, Ints]:
+    """By value: where it stands, ascending."""
+    order = np.argsort(values, kind="stable")
+    distinct, first = np.unique(values[order], return_index=True)
+    return dict(zip(distinct.tolist(), np.split(order, first[1:]), strict=True)) if len(values) else {}
+
+
 def meetings_of(matches: Matches, tables: Mapping[int, Table], *, world_size: int = 0) -> Meetings:
     """The parts of all matched operations, side by side, of a job of so many ranks."""
     rank, row = np.array(matches.rank, dtype=np.int64), np.array(matches.row, dtype=np.int64)
@@ -152,8 +165,8 @@ def meetings_of(matches: Matches, tables: Mapping[int, Table], *, world_size: in
         for name in ("step", "issued_ns", "start_ns", "dur_ns", "peer")
     }
     op = np.full(len(rank), "unknown", dtype=object)
-    for number, table in tables.items():
-        here = np.flatnonzero(rank == number)
+    for number, here in rows_by(rank).items():
+        table = tables[number]
         for name, column in columns.items():
             column[here] = np.asarray(table[name])[row[here]]
         op[here] = np.array(table["op"], dtype=object)[row[here]]
@@ -184,7 +197,7 @@ def match(
         # Of a group that nobody describes those ranks are members that use its name.
         used = Group(group.name, tuple(sorted(rows)), False) if group.name and not group.is_stated else group
         _match_group(found, used, rows, said, ends)
-    for transfer, pairs, left in pairs_of(tables):
+    for transfer, pairs, left in pairs_of(tables, said):
         for pair in pairs:
             found.add(Group(transfer.group, (transfer.source, transfer.target), True), pair, numbered=True)
         found.unmatched += left
@@ -268,18 +281,19 @@ def _by_number(
     if len({max(of_rank) for of_rank in lives.values()}) > 1:
         found.unmatched[_ANEW] += sum(map(len, rows.values()))
         return
-    members: dict[tuple[int, int], dict[int, list[int]]] = {}
+    members: dict[tuple[int, int], list[tuple[int, int]]] = {}
     for rank, of_rank in rows.items():
         for life, number, row in zip(lives[rank], numbers[rank], of_rank, strict=True):
-            members.setdefault((life, number), {}).setdefault(rank, []).append(row)
-    again = any(life for life, _ in members)
+            members.setdefault((life, number), []).append((rank, row))
+    steps_apart = 0 if any(life for life, _ in members) else 1
     for key in sorted(members):
-        alike = members[key]
-        if len({len(of_rank) for of_rank in alike.values()}) > 1:
-            found.unmatched[_SEVERAL] += sum(map(len, alike.values()))
+        count = Counter(rank for rank, _ in members[key])
+        if min(count.values()) != max(count.values()):
+            found.unmatched[_SEVERAL] += len(members[key])
             continue
-        for nth in zip(*alike.values(), strict=True):
-            _add_if_alike(found, group, list(zip(alike, nth, strict=True)), said, numbered=True, steps_apart=not again)
+        for nth in range(count[members[key][0][0]]):
+            one_each = members[key][nth :: len(members[key]) // len(count)]
+            _add_if_alike(found, group, one_each, said, numbered=True, steps_apart=steps_apart)
 
 
 def _lives(numbers: Sequence[int]) -> list[int]:

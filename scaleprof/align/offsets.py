@@ -271,8 +271,8 @@ def _fit(of_rank: Mapping[int, RankClock], meetings: Meetings, timed: NDArray[np
     """How well the ends of operations agree on these clocks."""
     ahead = np.zeros(len(timed), dtype=np.int64)
     usable = timed.copy()
-    for rank, clock in of_rank.items():
-        here = np.flatnonzero(meetings.rank == rank)
+    for rank, here in meetings.of_rank.items():
+        clock = of_rank[rank]
         if clock.offset_ns is None:
             usable[here] = False
         ahead[here] = _ahead(clock, meetings.end_ns[here])

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from scaleprof.align.content import FEWEST, NO_CHANCE
+from scaleprof.align.content import FEWEST, NO_CHANCE, Said
 from scaleprof.results import Table
 from scaleprof.trace import UNKNOWN
 
@@ -41,6 +41,7 @@ class Transfer:
 
 def pairs_of(
     tables: Mapping[int, Table],
+    said: Mapping[int, Said],
 ) -> Iterable[tuple[Transfer, list[tuple[Row, Row]], Counter[str]]]:
     """By direction: sends with their receives, and how many rows are left alone by reason."""
     sides: dict[Transfer, dict[str, list[Row]]] = {}
@@ -60,7 +61,7 @@ def pairs_of(
             reason = "their partners were not read" if transfer.is_known else "they do not say to whom"
             yield transfer, [], Counter({reason: len(sent) + len(received)})
             continue
-        yield transfer, *_judged(_paired(sent, received, tables, counts), len(sent) + len(received), tables)
+        yield transfer, *_judged(_paired(sent, received, said, counts), len(sent) + len(received), said)
 
 
 @dataclass(frozen=True)
@@ -94,15 +95,15 @@ class _Counts:
 
 
 def _paired(
-    sent: Sequence[Row], received: Sequence[Row], tables: Mapping[int, Table], counts: _Counts
+    sent: Sequence[Row], received: Sequence[Row], said: Mapping[int, Said], counts: _Counts
 ) -> list[tuple[Row, Row]]:
-    numbers = [[int(tables[rank]["seq"][row]) for rank, row in side] for side in (sent, received)]
+    numbers = [[said[rank].seq[row] for rank, row in side] for side in (sent, received)]
     every = (*sent, *received)
     if counts.of_all.isdisjoint(every) and all(_counts_this_alone(side) for side in numbers):
         return _joined(dict(zip(numbers[0], sent, strict=True)), dict(zip(numbers[1], received, strict=True)))
     if counts.places.keys() >= set(every):
         return _joined({counts.places[row]: row for row in sent}, {counts.places[row]: row for row in received})
-    return _complete_steps(sent, received, tables, counts)
+    return _complete_steps(sent, received, said, counts)
 
 
 def _joined(one: Mapping[Hashable, Row], other: Mapping[Hashable, Row]) -> list[tuple[Row, Row]]:
@@ -144,14 +145,14 @@ def _places(table: Table, rows: Sequence[int]) -> dict[int, Place]:
 
 
 def _complete_steps(
-    sent: Sequence[Row], received: Sequence[Row], tables: Mapping[int, Table], counts: _Counts
+    sent: Sequence[Row], received: Sequence[Row], said: Mapping[int, Said], counts: _Counts
 ) -> list[tuple[Row, Row]]:
     """Steps in which nothing seems to be lost, in order: both ends have as many as there ever are, if that is the rule; where both ends agree in
     every step, as many as several other steps have, too."""
     by_step: dict[int, tuple[list[Row], list[Row]]] = defaultdict(lambda: ([], []))
     for side, rows in enumerate((sent, received)):
         for rank, row in rows:
-            by_step[int(tables[rank]["step"][row])][side].append((rank, row))
+            by_step[said[rank].step[row]][side].append((rank, row))
     agree = all(len(one) == len(other) for one, other in by_step.values())
     often = Counter(len(side) for both in by_step.values() for side in both)
     usual = max(often)
@@ -168,14 +169,14 @@ def _complete_steps(
 
 
 def _judged(
-    pairs: Sequence[tuple[Row, Row]], rows: int, tables: Mapping[int, Table]
+    pairs: Sequence[tuple[Row, Row]], rows: int, said: Mapping[int, Said]
 ) -> tuple[list[tuple[Row, Row]], Counter[str]]:
     """Pairs of one size and type in one step, and the rest by reason."""
     good, left = [], Counter[str]()
     for pair in pairs:
-        said = [(str(tables[rank]["dtype"][row]), int(tables[rank]["bytes"][row])) for rank, row in pair]
-        steps = [step for rank, row in pair if (step := int(tables[rank]["step"][row])) >= 0]
-        if len(set(said)) > 1:
+        contents = {said[rank].signature[row][1:] for rank, row in pair}
+        steps = [step for rank, row in pair if (step := said[rank].step[row]) >= 0]
+        if len(contents) > 1:
             left["both sides of a transfer differ in type or size"] += 2
         elif len(steps) == 2 and abs(steps[0] - steps[1]) > 1:
             left["one number stands in different steps"] += 2

@@ -110,8 +110,8 @@ def _aligned(meetings: Meetings, clocks: Mapping[int, RankClock]) -> _OnOneClock
     ahead, error = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
     known, which = np.zeros(count, dtype=np.bool_), np.zeros(count, dtype=np.int64)
     numbers = {clock: number for number, clock in enumerate(dict.fromkeys(clocks.values()))}
-    for rank, clock in clocks.items():
-        here = np.flatnonzero(meetings.rank == rank)
+    for rank, here in meetings.of_rank.items():
+        clock = clocks[rank]
         when = np.where(meetings.start_ns[here] != UNKNOWN, meetings.start_ns[here], meetings.issued_ns[here])
         if clock.offset_ns is not None:
             known[here] = when != UNKNOWN
@@ -226,7 +226,7 @@ def _disagreeing(aligned: _OnOneClock, split: NDArray[np.bool_], wait: Ints) -> 
 def _by_rank(tables: Mapping[int, Table], meetings: Meetings, values: Ints) -> dict[int, Ints]:
     found = {}
     for rank, table in tables.items():
-        here = np.flatnonzero(meetings.rank == rank)
+        here = meetings.of_rank.get(rank, meetings.first[:0])
         column = np.full(len(table), UNKNOWN, dtype=np.int64)
         column[meetings.row[here]] = values[here]
         found[rank] = column

@@ -25,7 +25,7 @@ from scaleprof.trace import UNKNOWN
 TWICE = 2.0
 """A rank is named a straggler only where it costs more than so many fair shares of all waiting."""
 WORTH = 0.01
-"""Share of the time of all ranks that a straggler must cost to be named."""
+"""Share of the time of all other ranks that a straggler must cost, or of the step that its cure might save, to be named."""
 COVERAGE = 0.8
 """A cause is named only where it explains so much of what the rank costs."""
 
@@ -195,9 +195,12 @@ def stragglers_of(seen: Seen, blame: Blame, total_ns: int, ranks: int) -> list[S
         mine = blame.last == rank
         cost = int(blame.cost_ns[mine].sum())
         gain = int(blame.gain_ns[mine].sum()) / steps
-        named = rank in chances and cost > TWICE * fair and cost >= WORTH * total_ns
         step_ns = total_ns / (steps * max(ranks, 1))
-        found.append(Straggler(rank, often[rank], chances.get(rank), cost / total_ns, min(gain / step_ns, 1.0), named))
+        gain_share = min(gain / step_ns, 1.0)
+        # A rank that makes all others wait for 1 % of the step costs less than 1 % of the time of all: it does not wait itself.
+        worth = cost * ranks >= WORTH * total_ns * (ranks - 1) or gain_share >= WORTH
+        named = rank in chances and cost > TWICE * fair and worth
+        found.append(Straggler(rank, often[rank], chances.get(rank), cost / total_ns, gain_share, named))
     return sorted(found, key=lambda one: (-one.cost_share, one.rank))
 
 
@@ -286,7 +289,7 @@ def _chart(found: Sequence[Straggler], title: str) -> Chart:
         ),
         how="In each collective the rank with the shortest duration came last. What the others waited put off the end of their queue of collectives, "
         "as far as nothing hid it: that is its cost. A rank is named where it came last more often than chance allows (binomial over steps and "
-        "groups, Benjamini-Hochberg at 1 %), costs more than twice its fair share and at least 1 % of the time. The cause: what it did more of than "
+        "groups, Benjamini-Hochberg at 1 %), costs more than twice its fair share, and the others, or the step, at least 1 % of their time. The cause: what it did more of than "
         "the others since they last set out together.",
     )
 

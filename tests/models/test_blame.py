@@ -67,7 +67,9 @@ def test_a_rank_that_is_late_in_few_steps_but_then_costs_much_is_no_chance() -> 
     assert not persistent(often, everybody), "five times of fifteen may be chance"
     by_weight = dict(enumerate(heaped(cost).tolist()))
     assert list(persistent(often, everybody, heaped=by_weight)) == [7]
-    assert by_weight[7] == pytest.approx(8.0**-5, rel=0.1), "each of the five steps could have been any rank's"
+    assert 8.0**-5 <= by_weight[7] < 1.5 * 8.0**-5, (
+        "each of the five steps could have been any rank's, and this is a bound"
+    )
     assert min(value for rank, value in by_weight.items() if rank != 7) > 0.1
 
 

@@ -13,7 +13,7 @@ from tests.torture.cases import matrix, quick
 from tests.torture.peers import compared, record_overlap, traces_folder
 from tests.torture.scoring import Outcome, outcome
 
-SEEDS = 3
+SEEDS = 2
 _EVERY_S = 10.0
 
 

@@ -1,7 +1,7 @@
 """HTA's overlap on the same files is ours where its definition is sound, to 0.01 percentage points; and where it is not, by how much and why.
 
 Sound: the whole trace, its communication called `nccl...Kernel`. Ours is per step, so that over the whole trace it is asked of the same events here.
-HTA's answer is worked out anew in `hta.py`; what HTA itself said of the real traces stands in `hta_overlap.json` (`make torture-peers`).
+HTA's answer is worked out anew in `as_hta.py`; what HTA itself said of the real traces stands in `hta_overlap.json` (`make torture-peers`).
 """
 
 import json
@@ -17,8 +17,8 @@ from scaleprof.readers import find_runs, read_rank
 from scaleprof.synth.spec import Spec
 from scaleprof.synth.writing import write_job
 from scaleprof.trace import Kind, Trace
+from tests.torture.as_hta import idle_percent, overlap_percent
 from tests.torture.cases import BASE, STRATEGIES
-from tests.torture.hta import idle_percent, overlap_percent
 from tests.torture.peers import RECORDED
 
 POINTS = 0.01

@@ -5,6 +5,8 @@ import pytest
 from tests.torture.cases import DAMAGE, FAULTS, NO_FAULT, NOISES, SEVERITIES, STRATEGIES, WORTH, Case, matrix, quick
 from tests.torture.scoring import TOLD, Outcome, outcome
 
+pytestmark = pytest.mark.timeout(300)
+"""The first test analyses all jobs: half a minute where nothing else runs."""
 MOST_OFF = {"none": 0.0005, "seq lost": 0.0005, "1 % dropped": 0.03}
 """Of a share, by damage: what is not in the files is in no share."""
 

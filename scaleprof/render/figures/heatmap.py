@@ -78,7 +78,7 @@ def heatmap(chart: Chart) -> Spec:
     }
     x = _columns(chart.x, layer.x)
     y = {**names_axis(layer.y, most=LONGEST_NAME), "range": [rows - 0.5, -0.5]}
-    left = room_for([inert(name, 24) for name in layer.y], least=52)
+    left = room_for([inert(name, LONGEST_NAME) for name in layer.y], least=52)
     return figure([trace], height=plot_height + 30 + 48, margin=(left, 110, 30, 48), x=x, y=y)
 
 
