@@ -289,8 +289,8 @@ def _chart(found: Sequence[Straggler], title: str) -> Chart:
         ),
         how="In each collective the rank with the shortest duration came last. What the others waited put off the end of their queue of collectives, "
         "as far as nothing hid it: that is its cost. A rank is named where it came last more often than chance allows (binomial over steps and "
-        "groups, Benjamini-Hochberg at 1 %), costs more than twice its fair share, and the others, or the step, at least 1 % of their time. The cause: what it did more of than "
-        "the others since they last set out together.",
+        "groups, or as much cost on one rank; Benjamini-Hochberg at 1 %), costs more than twice its fair share, and the others or the step at least "
+        "1 % of their time. The cause: what it did more of than the others since they last set out together.",
     )
 
 
