@@ -25,7 +25,7 @@ from scaleprof.trace import UNKNOWN
 TWICE = 2.0
 """A rank is named a straggler only where it costs more than so many fair shares of all waiting."""
 WORTH = 0.01
-"""Share of the time of all other ranks that a straggler must cost, or of the step that its cure might save, to be named."""
+"""Share of the time of all other ranks that a straggler must cost to be named."""
 COVERAGE = 0.8
 """A cause is named only where it explains so much of what the rank costs."""
 
@@ -36,7 +36,7 @@ class Straggler:
 
     rank: int
     last: int
-    """In how many samples (a step and a group) it came last in the costliest collective."""
+    """In how many steps it came last in the costliest collective that it took part in."""
     chance: float | None
     """How likely that is if all ranks are alike; None where that is likely enough."""
     cost_share: float
@@ -77,7 +77,7 @@ def conclude(view: RunView, options: None) -> Result | None:
     if named:
         worst = named[0]
         metrics += [
-            Metric("straggler.rank", "Straggler", worst.rank, note=f"came last in {worst.last} of {_samples(seen)} samples"),
+            Metric("straggler.rank", "Straggler", worst.rank, note=f"came last in {worst.last} of {_samples(seen)} steps"),
             Metric("straggler.cost_share", "What it costs", worst.cost_share, "share", note="of the time of all ranks", better="lower"),
             Metric("straggler.gain_share", "What curing it could save", worst.gain_share, "share", note="of the step, at most"),
             Metric("straggler.cause", "Why", cause_in_words(causes[worst.rank], trusted=trusted)),
@@ -173,20 +173,13 @@ def rooted(blame: Blame, delays: Delays) -> Blame:
 def stragglers_of(seen: Seen, blame: Blame, total_ns: int, ranks: int) -> list[Straggler]:
     """Every rank that others waited for, the costliest first.
 
-    Collectives of one step depend on one another: the costliest one of each step and group is one sample of the test.
+    Collectives of one step depend on one another: the costliest one that a rank took part in is its sample of the step.
     """
-    samples = _sampled(seen, blame)
-    often = Counter(blame.last[samples].tolist())
-    first = np.append(seen.parts.first, len(seen.parts.rank))
-    members: dict[int, list[float]] = {}
-    for number in samples.tolist():
-        inside = seen.parts.rank[first[number] : first[number + 1]].tolist()
-        for rank in inside:
-            members.setdefault(rank, []).append(1 / int(seen.size[number]))
-        if (root := int(blame.last[number])) not in inside and root >= 0:  # its group is kept waiting from outside
-            members.setdefault(root, []).append(1 / int(seen.size[number]))
-    at_fault = {rank: times for rank, times in often.items() if rank >= 0}
-    chances = persistent(at_fault, members, heaped=_heaped(seen, blame, list(members)))
+    operation, rank_of = _sampled(seen, blame)
+    often = Counter(rank_of[blame.last[operation] == rank_of].tolist())
+    chance = 1 / seen.size[operation]
+    chances_of = {rank: chance[rank_of == rank].tolist() for rank in np.unique(rank_of).tolist()}
+    chances = persistent(often, chances_of, heaped=_heaped(seen, blame, list(chances_of)))
     waited = int(blame.cost_ns.sum())
     fair = waited / max(ranks, 1)
     steps = len(np.unique(seen.step))
@@ -198,7 +191,7 @@ def stragglers_of(seen: Seen, blame: Blame, total_ns: int, ranks: int) -> list[S
         step_ns = total_ns / (steps * max(ranks, 1))
         gain_share = min(gain / step_ns, 1.0)
         # A rank that makes all others wait for 1 % of the step costs less than 1 % of the time of all: it does not wait itself.
-        worth = cost * ranks >= WORTH * total_ns * (ranks - 1) or gain_share >= WORTH
+        worth = cost * ranks >= WORTH * total_ns * (ranks - 1)
         named = rank in chances and cost > TWICE * fair and worth
         found.append(Straggler(rank, often[rank], chances.get(rank), cost / total_ns, gain_share, named))
     return sorted(found, key=lambda one: (-one.cost_share, one.rank))
@@ -215,19 +208,18 @@ def _heaped(seen: Seen, blame: Blame, ranks: Sequence[int]) -> dict[int, float]:
     return dict(zip(ranks, heaped(cost).tolist(), strict=True))
 
 
-def _sampled(seen: Seen, blame: Blame) -> Ints:
-    """The costliest operation of each step and group."""
-    _, group = np.unique(np.array(seen.group, dtype=object).astype(str), return_inverse=True)
-    order = np.lexsort((-blame.cost_ns, group, seen.step))
-    step, kind = seen.step[order], group[order]
+def _sampled(seen: Seen, blame: Blame) -> tuple[Ints, Ints]:
+    """For each rank and step the costliest operation that it took part in: operations, and the ranks."""
+    operation, rank = seen.parts.operation, seen.parts.rank
+    step, cost = seen.step[operation], blame.cost_ns[operation]
+    order = np.lexsort((-cost, step, rank))
     fresh = np.ones(len(order), dtype=np.bool_)
-    fresh[1:] = (step[1:] != step[:-1]) | (kind[1:] != kind[:-1])
-    chosen: Ints = order[fresh]
-    return chosen
+    fresh[1:] = (step[order][1:] != step[order][:-1]) | (rank[order][1:] != rank[order][:-1])
+    return operation[order[fresh]], rank[order[fresh]]
 
 
 def _samples(seen: Seen) -> int:
-    return len(set(zip(seen.step.tolist(), seen.group, strict=True)))
+    return len(np.unique(seen.step))
 
 
 def cause_in_words(lateness: Lateness, *, trusted: bool) -> str:
@@ -288,9 +280,9 @@ def _chart(found: Sequence[Straggler], title: str) -> Chart:
             ),
         ),
         how="In each collective the rank with the shortest duration came last. What the others waited put off the end of their queue of collectives, "
-        "as far as nothing hid it: that is its cost. A rank is named where it came last more often than chance allows (binomial over steps and "
-        "groups, or as much cost on one rank; Benjamini-Hochberg at 1 %), costs more than twice its fair share, and the others or the step at least "
-        "1 % of their time. The cause: what it did more of than the others since they last set out together.",
+        "as far as nothing hid it: that is its cost. A rank is named where it came last more often than chance allows (binomial over "
+        "steps, or as much cost on one rank; Benjamini-Hochberg at 1 %), costs more than twice its fair share, and the others at least 1 % of "
+        "their time. The cause: what it did more of than the others since they last set out together.",
     )
 
 

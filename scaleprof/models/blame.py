@@ -65,7 +65,7 @@ def persistent(
 ) -> dict[int, float]:
     """Ranks that came last more often than chance has it, with the probability of that (Benjamini-Hochberg over the ranks, at `level`).
 
-    `chances` holds for each rank one over the size of the group for every independent sample (a step and a group) that it took part in, `often` in
+    `chances` holds for each rank one over the size of the group for every independent sample (a step) that it took part in, `often` in
     how many of them it came last. `heaped`: a second probability by rank, of its costs (`heaped`); the smaller one of both counts, twice.
     """
     counted = {

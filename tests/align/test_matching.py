@@ -234,6 +234,13 @@ def both_ways(step: int) -> tuple[list[tuple[str, int, int, int]], list[tuple[st
     return one, other
 
 
+def test_numbers_of_all_transfers_say_which_one_of_a_step_was_lost() -> None:
+    one, other = ([row for step in range(4) for row in both_ways(step)[side]] for side in (0, 1))
+    found = matched(transfers(*one), transfers(*other[:8], *other[9:]))  # the first that rank 1 receives in step 2
+    assert len(members(found)) == 15 and found.unmatched.total() == 1
+    assert {0: 9, 1: 8} in members(found), "the second send is the second receive"
+
+
 def test_one_kind_of_transfer_alone_has_gaps_too() -> None:
     one, other = (
         transfers(*((op, peer, n, -1) for n in kept)) for op, peer, kept in (("send", 1, (0, 9)), ("recv", 0, (0, 7)))

@@ -137,15 +137,18 @@ def test_ends_are_told_on_one_clock_where_that_is_known() -> None:
     assert 10_000 <= ends.tolerance_ns < 13_000
 
 
-def sent_both_ways(ranks: tuple[int, int], *, ahead_ns: int, times: int = 20) -> dict[int, list[dict[str, int | str]]]:
-    """Transfers of 80 us between two ranks, of which the second one's clock is ahead."""
+def sent_both_ways(
+    ranks: tuple[int, int], *, ahead_ns: int, times: int = 20, early_ns: int = 0
+) -> dict[int, list[dict[str, int | str]]]:
+    """Transfers of 80 us between two ranks, of which the second one's clock is ahead; receivers come early."""
     sides: dict[int, list[dict[str, int | str]]] = {rank: [] for rank in ranks}
     for number in range(times):
         for place, (source, target) in enumerate((ranks, ranks[::-1])):
             begin = BASE + number * S + place * S // 2
             for rank, op, peer in ((source, "send", target), (target, "recv", source)):
-                start = begin + (ahead_ns if rank == ranks[1] else 0)
-                same: dict[str, int | str] = {"seq": number, "step": number, "dur_ns": 80_000, "group": "pp"}
+                early = early_ns if op == "recv" else 0
+                start = begin + (ahead_ns if rank == ranks[1] else 0) - early
+                same: dict[str, int | str] = {"seq": number, "step": number, "dur_ns": 80_000 + early, "group": "pp"}
                 sides[rank].append({"op": op, "peer": peer, "start_ns": start, "issued_ns": start, **same})
     return sides
 
@@ -155,6 +158,18 @@ def test_transfers_find_out_ranks_of_one_name_with_two_clocks() -> None:
     found = clocks({rank: operations(*rows) for rank, rows in sides.items()}, {0: "node", 1: "node"})
     assert "20 of 40 operations" in found.caveats[0]
     assert found.of_rank[1].offset_ns == pytest.approx(5_000_000, abs=5_000)
+
+
+def test_transfers_between_hosts_say_nothing_of_the_names_of_hosts() -> None:
+    rows: dict[int, list[dict[str, int | str]]] = {}
+    for pair in ((0, 1), (1, 2), (2, 3)):
+        for rank, of_rank in sent_both_ways(pair, ahead_ns=0).items():
+            moved = 5_000_000 if rank > 1 else 0
+            rows.setdefault(rank, []).extend({**row, "start_ns": int(row["start_ns"]) + moved} for row in of_rank)
+    found = clocks({rank: operations(*of_rank) for rank, of_rank in rows.items()}, {0: "a", 1: "a", 2: "b", 3: "b"})
+    assert not found.caveats
+    assert found.of_rank[1].offset_ns == 0
+    assert found.of_rank[3].offset_ns == pytest.approx(5_000_000, abs=5_000)
 
 
 def test_a_liar_is_found_among_many_operations_of_others() -> None:
@@ -225,7 +240,7 @@ def test_a_clock_that_was_set_is_not_compared() -> None:
 
 
 def test_transfers_both_ways_bound_clocks_that_share_no_collective() -> None:
-    sides = sent_both_ways((0, 1), ahead_ns=5_000_000)
+    sides = sent_both_ways((0, 1), ahead_ns=5_000_000, early_ns=700_000)
     found = clocks({rank: operations(*rows) for rank, rows in sides.items()}, {0: "a", 1: "b"})
     clock = found.of_rank[1]
     assert clock.offset_ns == pytest.approx(5_000_000, abs=5_000)

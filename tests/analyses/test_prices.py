@@ -1,12 +1,13 @@
 """What SyncBatchNorm and compressed gradients cost: on paper, and on the recorded runs against the same model without them."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from scaleprof import Report, analyze
-from scaleprof.analyses.extras import extras
-from scaleprof.readers import find_runs, read_rank
+from scaleprof.analyses.extras import Extras, extras
+from scaleprof.analyses.prices import Side, break_even_gbps
 from scaleprof.trace import Kind
 from tests.making import HOST, STREAM_7, STREAM_20, Event, Made, Step, make_trace
 
@@ -74,15 +75,10 @@ def test_compression_saves_what_the_wire_is_spared(report: Report) -> None:
         assert table.loc[("ddp+powersgd", ranks)]["ratio"] > 100
 
 
-def test_encoding_and_decoding_stand_in_the_recordings() -> None:
-    for strategy in ("fp16", "powersgd"):
-        for folder in sorted(SAMPLES.glob(f"emulated-ddp-{strategy}-n*")):
-            [run] = find_runs([folder])
-            table = extras(read_rank(run.ranks[0]))
-            assert (table["encode_ns"] > 0).all() and (table["decode_ns"] > 0).all(), folder.name
-
-
-def test_below_the_break_even_bandwidth_compression_pays(report: Report) -> None:
-    """The recorded links, 25 MB/s, are far below it."""
-    table = report.tables["compression"]
-    assert (table["break_even_gbps"] > 0.05).all()
+def test_below_the_break_even_bandwidth_compression_pays_on_paper() -> None:
+    """6 MB less on the bus for 3 ms of encoding and decoding: below 2 GB/s that is worth it."""
+    view: Any = None
+    plain = Side(view, 100.0, 8e6, 12e6, None, 0.0, None)
+    other = Side(view, 95.0, 4e6, 6e6, None, 0.0, Extras(1.0, 2.0, 0.0, 0.0, 0.0))
+    assert break_even_gbps(plain, other) == pytest.approx(2.0)
+    assert break_even_gbps(plain, plain) is None, "nothing was recorded of encoding"

@@ -15,6 +15,7 @@ from scaleprof.models.clocks import (
     contradictions,
     extremes,
     fitted,
+    fitted_both_ways,
     joined,
 )
 
@@ -167,6 +168,23 @@ def test_few_operations_say_less_the_longer_ago_they_are() -> None:
     near, far = fitted(one, np.array([0.0, 2e6])), fitted(one, np.array([0.0, 1e9]))
     assert near.error.max() < 60
     assert far.error[1].max() == pytest.approx(50_000, rel=0.01), "a second at 50 ppm"
+
+
+def test_senders_that_leave_early_cancel_in_both_directions() -> None:
+    """Clock 1 is ahead by 100, and whoever sends leaves 20 before the receiver: that is the error that remains."""
+    times = np.arange(10) * 1e8
+    there = met(*[[[t, t + 120] for t in times]] * 2, times.tolist())  # clock 0 sends
+    back = met(*[[[t, t + 80] for t in times]] * 2, times.tolist())
+    lines = fitted_both_ways(there, back, ENDS)
+    apart = lines.value[:, 1] - lines.value[:, 0]
+    assert apart.tolist() == pytest.approx([100, 100])
+    assert np.sqrt((lines.error**2).sum(axis=1)).tolist() == pytest.approx([20, 20])
+    noise = np.random.default_rng(2).normal(0, 300, (10, 2))
+    noisy = [met(*[(one.end_ns + noise).tolist()] * 2, times.tolist()) for one in (there, back)]
+    alone = np.sqrt((fitted(noisy[0], ENDS).error ** 2).sum(axis=1))
+    assert np.sqrt((fitted_both_ways(*noisy, ENDS).error ** 2).sum(axis=1)) == pytest.approx(
+        np.hypot(alone / np.sqrt(2), 20), rel=0.01
+    ), "the mean of two is better than one"
 
 
 def test_a_set_of_one_operation_ties_nothing() -> None:

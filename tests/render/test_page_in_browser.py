@@ -39,13 +39,7 @@ class Seen:
 def browser() -> Iterator[Any]:
     with playwright.sync_playwright() as running:
         # Without a GPU process: its software renderer is what hangs on small machines.
-        # Nor with a renderer kept in reserve: one that starts during a test looks like one that the test has left.
-        arguments = [
-            "--no-sandbox",
-            "--disable-dev-shm-usage",
-            "--disable-gpu",
-            "--disable-features=SpareRendererForSitePerProcess",
-        ]
+        arguments = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
         opened = running.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield opened
         opened.close()
