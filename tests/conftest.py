@@ -13,6 +13,7 @@ from hypothesis import settings
 
 settings.register_profile("patient", deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")
+_HELPERS = ("resource_tracker", "on_device_model", "OnDeviceModel")
 _PATIENCE_S = 15.0
 """Threads and processes that were told to end may take this long."""
 
@@ -62,11 +63,12 @@ def _threads() -> set[object]:
 
 
 def _processes() -> set[object]:
-    """Children and their children, but for multiprocessing's own helper, which lives as long as the tests."""
+    """Children and their children, but for helpers that start by themselves and live on: multiprocessing's, and a service of Chromium's."""
     found: set[object] = set()
     for process in psutil.Process().children(recursive=True):
         try:
-            if process.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in " ".join(process.cmdline()):
+            command = " ".join(process.cmdline())
+            if process.status() != psutil.STATUS_ZOMBIE and not any(helper in command for helper in _HELPERS):
                 found.add(process)
         except psutil.NoSuchProcess:
             continue
