@@ -111,7 +111,7 @@ def _split_where_proven(
     transfers = _transfers(meetings)
     for ranks in shared:
         impossible, of_ranks = _impossible(ranks, meetings, timed, transfers)
-        if (impossible < np.maximum(3, TOO_MANY * of_ranks)).all():
+        if (impossible < np.maximum(np.minimum(3, of_ranks / 2), TOO_MANY * of_ranks)).all():
             found.append(ranks)
             continue
         worst = int(np.argmax(impossible))

@@ -103,6 +103,9 @@ def test_ranks_of_one_name_with_two_clocks_are_found_out() -> None:
     assert found.of_rank[1].offset_ns == pytest.approx(3_000_000, abs=5)
     same = clocks(reduced(ahead_ns={0: 0, 1: 3_000}), {0: "node", 1: "node"})
     assert not same.caveats and same.of_rank[1].offset_ns == 0, "profilers of one host differ by some us"
+    assert clocks(reduced(ahead_ns={0: 0, 1: 3_000_000}, times=1), {0: "node", 1: "node"}).caveats, (
+        "one that is all there is"
+    )
 
 
 def test_profilers_of_one_host_may_differ_by_more_than_a_transfer_takes() -> None:
