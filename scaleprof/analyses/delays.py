@@ -18,6 +18,10 @@ MOSTLY = 0.5
 """Where more than this share of a delay is communication, the rank was itself kept waiting."""
 
 
+_Doings = dict[int, dict[str, float]]
+"""By rank and doing, in ns."""
+
+
 @dataclass(frozen=True)
 class Seen:
     """All parts of collectives in the steps that count."""
@@ -40,7 +44,7 @@ class Delays:
         self._rows = _Rows(view)
         self._first = np.append(seen.parts.first, len(seen.parts.rank))
         self._last_of_row = _last_by_row(view, seen, blame)
-        self._told: dict[int, dict[int, dict[str, float]] | None] = {}
+        self._told: dict[int, tuple[_Doings, Mapping[int, int]] | None] = {}
         self._shares: dict[int, dict[str, float]] = {}
 
     def shares(self, number: int) -> dict[str, float]:
@@ -52,8 +56,13 @@ class Delays:
             self._shares[number] = split_by_excess(told[late], others) if told is not None else {}
         return self._shares[number]
 
-    def told(self, number: int) -> dict[int, dict[str, float]] | None:
+    def told(self, number: int) -> "_Doings | None":
         """What the last rank of an operation, and some others, did from when they last set out together until they were ready, in ns by doing."""
+        found = self._since(number)
+        return found[0] if found is not None else None
+
+    def _since(self, number: int) -> "tuple[_Doings, Mapping[int, int]] | None":
+        """That, and by rank the row of the operation from whose end on they set out."""
         if number not in self._told:
             self._told[number] = _doings(self._view, self._rows, int(self._blame.last[number]), self.parts(number))
         return self._told[number]
@@ -87,20 +96,23 @@ class Delays:
 
     def _waited_for(self, number: int, late: int) -> int | None:
         """Whom a rank waited for more than the others of its group waited for those that stand to them as that one does to it; None for nobody."""
-        parts = self.parts(number)
-        mine = self._waits(late, parts[late])
-        others = [self._waits(rank, row) for rank, row in parts.items() if rank != late][:MOST_OTHERS]
+        found = self._since(number)
+        if found is None:
+            return None
+        (told, together), parts = found, self.parts(number)
+        mine = self._waits(late, parts[late], together[late])
+        others = [self._waits(rank, parts[rank], together[rank]) for rank in told if rank != late]
         more = {away: waited - float(np.mean([of.get(away, 0.0) for of in others])) for away, waited in mine.items()}
         if not more or max(more.values()) <= 0:
             return None
         return late + max(more, key=lambda away: more[away])
 
-    def _waits(self, rank: int, row: int) -> dict[int, float]:
-        """How long a rank waited, between setting out and being ready, for each other rank, by how far that one stands from it."""
+    def _waits(self, rank: int, row: int, met: int) -> dict[int, float]:
+        """How long a rank waited, between setting out from the operation it met others in and being ready, for each other rank, by how far that one
+        stands from it."""
         arrivals, exchange = self._view.fact("arrivals")[rank], self._view.exchange
         operations = self._view.fact("collectives")[rank]
-        met = int(arrivals["met_row"][row])
-        since = int(arrivals["end_ns"][met]) if met != UNKNOWN else 0
+        since = int(arrivals["end_ns"][met])
         start, wait = np.asarray(operations["start_ns"]), exchange.wait_ns[rank]
         inside = np.flatnonzero((start >= since) & (start < int(arrivals["ready_ns"][row])) & (wait > 0))
         found: dict[int, float] = {}
@@ -145,8 +157,11 @@ class _Rows:
         return dict(zip(self._rank[low:high].tolist(), self._row[low:high].tolist(), strict=True))
 
 
-def _doings(view: RunView, rows: _Rows, late: int, parts: Mapping[int, int]) -> dict[int, dict[str, float]] | None:
-    """What the late rank and some of the others did from when they last set out together until they were ready; None where that is not known."""
+def _doings(
+    view: RunView, rows: _Rows, late: int, parts: Mapping[int, int]
+) -> tuple[_Doings, Mapping[int, int]] | None:
+    """What the late rank and some of the others did from when they last set out together until they were ready, and the rows of the operation from
+    which they set out; None where that is not known."""
     waiting = [rank for rank in parts if rank != late]
     chosen = [late, *waiting[:: max(len(waiting) // MOST_OTHERS, 1)]]
     tables = {rank: view.fact("arrivals").get(rank) for rank in chosen}
@@ -168,4 +183,4 @@ def _doings(view: RunView, rows: _Rows, late: int, parts: Mapping[int, int]) -> 
                 name: float(table[f"{name}_ready_ns"][parts[rank]] - table[f"{name}_end_ns"][together[rank]])
                 for name in DOINGS
             }
-    return found if late in found and len(found) > 1 else None
+    return (found, together) if late in found and len(found) > 1 else None

@@ -35,6 +35,8 @@ class Outcome:
     """The rank said to be a straggler."""
     cause: str
     """In the words of the report; empty where nobody is named."""
+    gain: float
+    """Of the step, what its cure is said to save at most; 0 where nobody is named."""
     shares: dict[str, float]
     """By leaf: the share shown less the true one, over the same steps."""
     offsets_us: tuple[float, ...]
@@ -79,6 +81,7 @@ def outcome(case: Case) -> Outcome:
         case,
         None if named is None else int(named),
         str(said.get("straggler.cause", "")),
+        float(said.get("straggler.gain_share", 0.0)),
         share_errors(view, truth),
         tuple(_offset_errors_us(view, case.spec)),
         tuple(_bandwidth_errors(view, case.spec)),

@@ -42,8 +42,16 @@ def by_strategy(outcomes: Sequence[Outcome]) -> str:
         mine = [one for one in outcomes if belongs(one)]
         must = [one for one in mine if one.case.must_be_found]
         wrong = sum(one.is_wrong for one in mine)
-        rows.append([name, len(mine), len(must), *_of(must), wrong])
-    return _table(("jobs", "how many", "must be found", "right rank", "right cause", "wrongly blamed"), rows)
+        rows.append([name, len(mine), len(must), *_of(must), wrong, _gains(must)])
+    return _table(
+        ("jobs", "how many", "must be found", "right rank", "right cause", "wrongly blamed", "saving said / true"), rows
+    )
+
+
+def _gains(must: Sequence[Outcome]) -> str:
+    """What a cure is said to save at most, over what the fault truly costs, where the rank is right: median, least and most."""
+    ratios = [one.gain * (1 + one.case.cost) / one.case.cost for one in must if one.is_right_rank]
+    return f"{np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else "-"
 
 
 def errors(outcomes: Sequence[Outcome]) -> str:
