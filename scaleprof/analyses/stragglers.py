@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scaleprof.align import RunView
 from scaleprof.align.matching import SYNCHRONISING
@@ -187,14 +188,23 @@ def stragglers_of(seen: Seen, blame: Blame, total_ns: int, ranks: int) -> list[S
     for rank in np.unique(blame.last[blame.last >= 0]).tolist():
         mine = blame.last == rank
         cost = int(blame.cost_ns[mine].sum())
-        gain = int(blame.gain_ns[mine].sum()) / steps
         step_ns = total_ns / (steps * max(ranks, 1))
-        gain_share = min(gain / step_ns, 1.0)
+        gain_share = min(_gain_ns(seen, blame, mine) / steps / step_ns, 1.0)
         # A rank that makes all others wait for 1 % of the step costs less than 1 % of the time of all: it does not wait itself.
         worth = cost * ranks >= WORTH * total_ns * (ranks - 1)
         named = rank in chances and cost > TWICE * fair and worth
         found.append(Straggler(rank, often[rank], chances.get(rank), cost / total_ns, gain_share, named))
     return sorted(found, key=lambda one: (-one.cost_share, one.rank))
+
+
+def _gain_ns(seen: Seen, blame: Blame, mine: NDArray[np.bool_]) -> int:
+    """What the steps would save, at most: a rank that keeps several groups waiting keeps them waiting at once, so that in each step the one that
+    would gain most counts."""
+    group = np.unique(np.array(seen.group, dtype=object)[mine].astype(str), return_inverse=True)[1]
+    step = np.unique(seen.step[mine], return_inverse=True)[1]
+    gains = np.zeros((int(step.max()) + 1, int(group.max()) + 1), dtype=np.int64)
+    np.add.at(gains, (step, group), blame.gain_ns[mine])
+    return int(gains.max(axis=1).sum())
 
 
 def _heaped(seen: Seen, blame: Blame, ranks: Sequence[int]) -> dict[int, float]:

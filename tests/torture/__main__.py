@@ -20,7 +20,7 @@ _EVERY_S = 10.0
 def main() -> int:
     """Run what was asked for; 1 where a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="130 jobs each")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="230 jobs each")
     parser.add_argument("--quick", action="store_true", help="only the jobs of the tests")
     parser.add_argument("--peers", action="store_true", help="HTA and torch-tb-profiler on the same files instead")
     parser.add_argument("--only", default="", help="jobs whose name contains this, as `ddp+pp, pause, 5%%`")

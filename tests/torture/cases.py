@@ -43,6 +43,8 @@ CLOCKS: dict[str, dict[str, Any]] = {
 DAMAGE: dict[str, dict[str, Any]] = {"none": {}, "1 % dropped": {"drop": 0.01}, "seq lost": {"lose": ("seq",)}}
 JITTERS = (0.01, 0.005, 0.02)
 """Spread of compute from step to step, by seed."""
+MORE_CLEAN = 20
+"""Further seeds of clean jobs for each seed: false alarms are to be rare."""
 WORTH = 0.01
 """Of a step: what costs less may go unsaid."""
 NOISES = 3.0
@@ -117,8 +119,8 @@ class Case:
 
 
 def matrix(seeds: int) -> list[Case]:
-    """Every strategy, fault and severity with every seed, clocks and damage in turn; every clean job on all clocks and damage."""
-    return [case for seed in range(seeds) for case in (*_late(seed), *_clean(seed))]
+    """Every strategy, fault and severity with every seed, clocks and damage in turn; every clean job on all clocks and damage, and more of them."""
+    return [case for seed in range(seeds) for case in (*_late(seed), *_clean(seed), *_more_clean(seed))]
 
 
 def _late(seed: int) -> Iterator[Case]:
@@ -133,6 +135,12 @@ def _late(seed: int) -> Iterator[Case]:
 def _clean(seed: int) -> Iterator[Case]:
     for strategy, clocks, damage in product(STRATEGIES, CLOCKS, DAMAGE):
         yield Case(strategy, NO_FAULT, 0.0, clocks, damage, seed)
+
+
+def _more_clean(seed: int) -> Iterator[Case]:
+    """What is drawn is drawn by the seed alone: clocks and damage do not make another job of a clean one."""
+    for strategy, more in product(STRATEGIES, range(1, MORE_CLEAN + 1)):
+        yield Case(strategy, NO_FAULT, 0.0, "aligned", "none", 1000 * more + seed)
 
 
 def quick() -> list[Case]:
