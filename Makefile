@@ -41,10 +41,15 @@ SECONDS ?= 60
 fuzz: $(READY)
 	$(if $(TRACES),SCALEPROF_TRACES=$(abspath $(TRACES))) $(BIN)/python -m benchmarks.fuzz $(SECONDS)
 
+# Gradient compression on links of other rates than the study's own.
+LINKS := 50mbit 1gbit
+
 samples: $(READY)
-	rm -rf sample_traces/emulated-* scaleprof/launch/demo_study/emulated-*
+	rm -rf sample_traces/*-n?-* scaleprof/launch/demo_study/emulated-*
 	$(BIN)/python -m scaleprof.launch.study --out sample_traces --link 200mbit --redact
 	$(BIN)/python -m scaleprof.launch.strategies --out sample_traces --link 200mbit --redact
+	for link in $(LINKS); do $(BIN)/python -m scaleprof.launch.strategies --out sample_traces --link $$link --redact \
+		--prefix on-$$link --series compression-$$link --ranks 4 ddp ddp-fp16 ddp-powersgd || exit 1; done
 	mkdir -p scaleprof/launch/demo_study
 	cp -r sample_traces/emulated-ddp-strong-* sample_traces/emulated-ddp-weak-* scaleprof/launch/demo_study/
 

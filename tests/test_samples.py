@@ -22,7 +22,7 @@ GRADIENT_MB, LAYERS, BACKWARD_SHARE = 6.4, 8, 2 / 3
 @pytest.fixture(scope="module")
 def report() -> Report:
     """The samples, analyzed."""
-    return analyze([SAMPLES])
+    return analyze(sorted(SAMPLES.glob("emulated-*")))
 
 
 def runs_of(report: Report, mode: str) -> list[RunReport]:
@@ -85,7 +85,9 @@ def test_the_reports_say_that_compute_was_emulated(report: Report) -> None:
     assert "compute emulated, communication real" in report.to_markdown().lower()
 
 
-EMULATED = sorted(path.name for path in SAMPLES.glob("emulated-*") if "-n1-" not in path.name)
+EMULATED = sorted(
+    path.name for name in ("emulated-*", "on-*") for path in SAMPLES.glob(name) if "-n1-" not in path.name
+)
 
 
 @pytest.mark.parametrize("name", EMULATED)

@@ -49,7 +49,7 @@ class Matches:
     groups: list[Group] = field(default_factory=list)
     """Of each operation."""
     numbered: list[bool] = field(default_factory=list)
-    """Of each operation: whether a number says that it is one."""
+    """Of each operation: whether a number says that it is one; of a transfer always, whatever told its two ends."""
     unmatched: Counter[str] = field(default_factory=Counter)
     """Rows left alone, by reason."""
     undecided: int = 0
@@ -72,7 +72,7 @@ class Matches:
         return len(self.rank) / total if total else None
 
     def only_numbered(self, reason: str) -> "Matches":
-        """Without the operations that nothing but their order made one, between more than two ranks or not."""
+        """Without the collectives that nothing but their order made one; what was sent from one rank to another stays."""
         found = Matches(unmatched=self.unmatched.copy(), undecided=self.undecided)
         members: dict[int, list[tuple[int, int]]] = {}
         for number, rank, row in zip(self.collective, self.rank, self.row, strict=True):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from scaleprof.align import LEAVES, RunView
 from scaleprof.results import Result, Table
@@ -61,6 +61,15 @@ def leaf_labels(*amounts: Mapping[str, float]) -> dict[str, str]:
     if "exposed_untold" in labels and not set(labels) & {"exposed_transfer", "exposed_wait", "bubble"}:
         labels["exposed_untold"] = LEAF_LABELS["exposed_comm"]
     return labels
+
+
+HIGH, MEDIUM = 0.1, 0.03
+"""Shares of the step from which what could be gained is of high and of medium severity."""
+
+
+def severity_of(gain: float) -> Literal["high", "medium", "low"]:
+    """How urgent a finding with this gain is."""
+    return "high" if gain >= HIGH else "medium" if gain >= MEDIUM else "low"
 
 
 def percent(share: float) -> str:

@@ -1,6 +1,5 @@
 """What the split of collectives into waiting and transfer says."""
 
-import math
 from collections import Counter
 
 import numpy as np
@@ -8,6 +7,7 @@ import numpy as np
 from scaleprof.align import RunView
 from scaleprof.analyses.base import many, percent
 from scaleprof.intervals import Ints
+from scaleprof.models.statistics import binomial_tail
 from scaleprof.results import Metric
 from scaleprof.trace import UNKNOWN
 
@@ -83,13 +83,4 @@ def _without_the_first(waited: Ints, transfer: Ints) -> str:
 
 def _chance(often: int, times: int, ranks: int) -> float:
     """How likely it is that some rank comes last at least so often, if all ranks are alike (Bonferroni over the ranks)."""
-    one = 1 / max(ranks, 1)
-    logs = (
-        math.lgamma(times + 1)
-        - math.lgamma(k + 1)
-        - math.lgamma(times - k + 1)
-        + k * math.log(one)
-        + (times - k) * math.log1p(-one)
-        for k in range(often, times + 1)
-    )
-    return min(1.0, ranks * sum(map(math.exp, logs))) if ranks > 1 else 1.0
+    return min(1.0, ranks * binomial_tail(often, times, 1 / ranks)) if ranks > 1 else 1.0

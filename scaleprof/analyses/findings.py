@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scaleprof.align import RunView
-from scaleprof.analyses.base import Analysis, listed, many, percent
+from scaleprof.analyses.base import Analysis, listed, many, percent, severity_of
 from scaleprof.analyses.efficiency import useful_of
 from scaleprof.analyses.idle import NEEDS as IDLE_NEEDS
 from scaleprof.analyses.idle import Idle, idle_of
@@ -23,8 +23,6 @@ from scaleprof.models.statistics import median_interval
 from scaleprof.results import Finding, Result
 
 LEAST_GAIN = 0.01
-HIGH, MEDIUM = 0.1, 0.03
-"""Gains from which a finding is of high and of medium severity."""
 STARVED, SYNCED, LAUNCH_BOUND, SMALL_KERNEL_US = 0.03, 0.02, 0.10, 20.0
 EXPOSED_COMM, HIDDEN_ENOUGH, COPIES = 0.05, 0.7, 0.02
 UNEVEN, STAGES, BUBBLE = 0.95, 1.05, 0.15
@@ -95,8 +93,7 @@ def _worth(finding: Finding, noise: float) -> bool:
 
 
 def _finding(id: str, title: str, share: float, text: str, evidence: str) -> Finding:
-    severity = "high" if share >= HIGH else "medium" if share >= MEDIUM else "low"
-    return Finding(id, title, severity, text, evidence, share, "ceiling", REMEDIES[id])  # type: ignore[arg-type]
+    return Finding(id, title, severity_of(share), text, evidence, share, "ceiling", REMEDIES[id])
 
 
 def _of_idle(id: str, group: str, least: float, title: str, what: str) -> Rule:

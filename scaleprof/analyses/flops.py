@@ -129,7 +129,7 @@ def conclude(view: RunView, options: None) -> Result | None:
     if len(times):
         rate = _tflops(value / devices, float(times.mean()))
         metrics.append(Metric("step.flops_rate", "Rate of one device", rate, "TFLOP/s", better="higher"))
-        headline += f": {rate:.3g} TFLOP/s on each device"
+        headline += f": {_spoken(rate * 1e12)}/s on each device"
     return Result(
         name="flops",
         title="Floating-point operations",

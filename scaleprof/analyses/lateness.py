@@ -7,6 +7,7 @@ import numpy as np
 
 from scaleprof.align import RunView
 from scaleprof.analyses.delays import Delays, Seen
+from scaleprof.analyses.remedies import REMEDIES
 from scaleprof.models.blame import Blame
 from scaleprof.results import Table
 
@@ -39,20 +40,17 @@ WORDS = {
     "sync": "its host waits for the device",
     "idle": "its host is late",
 }
-REMEDIES = {
-    "compute": "Compare its kernels with another rank's at level full: the same ones slower is the machine, more of them is the work.",
-    "more work": "Balance the work: bucket samples by length, deal out experts or layers more evenly.",
-    "slower kernels": "Look at the clocks, power cap, temperature and neighbours of this device (nvidia-smi -q -d PERFORMANCE,CLOCK); swap the node.",
-    "memory": "Copy from pinned memory without blocking: DataLoader(pin_memory=True), tensor.to(device, non_blocking=True).",
-    "comm": "Look at the group it waited in: its own last rank is the one to cure.",
-    "input": "More workers and prefetching on this rank, faster storage: DataLoader(num_workers=..., prefetch_factor=..., persistent_workers=True).",
-    "gc": "gc.disable() in the loop and gc.collect() in the same step on all ranks; gc.freeze() after setting up.",
-    "checkpoint": "Write checkpoints asynchronously or from all ranks (torch.distributed.checkpoint.async_save).",
-    "compile": "Compile before training; fix shapes, or torch._dynamo.mark_dynamic.",
-    "alloc": "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True, and no torch.cuda.empty_cache() in the loop.",
-    "sync": "No .item(), .cpu() or print of a tensor in the loop; log every so many steps.",
-    "idle": "Look at what this host does besides (other processes, logging, Python work between steps); pin its cores.",
+_FINDINGS = {
+    "more work": "transient-imbalance",
+    "memory": "exposed-copies",
+    "input": "starved",
+    "gc": "collection",
+    "checkpoint": "checkpoint",
+    "compile": "compilation",
+    "alloc": "allocation",
+    "sync": "host-sync",
 }
+"""Causes that the whole job may have as well: the same helps against them on one rank."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ class Lateness:
     @property
     def remedy(self) -> str:
         """What to try."""
-        return REMEDIES[self.cause] if self.cause else ""
+        return REMEDIES[_FINDINGS.get(self.cause, f"late-{self.cause}")] if self.cause else ""
 
 
 def causes_of(view: RunView, seen: Seen, blame: Blame, delays: Delays, rank: int) -> Lateness:

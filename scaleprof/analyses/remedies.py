@@ -14,5 +14,10 @@ REMEDIES = {
     "transient-imbalance": "Sort or bucket samples by length, pack sequences, or sample so that every rank gets as many tokens in each step.",
     "stage-imbalance": "Give this stage fewer layers; embedding and loss count as layers. Interleaved schedules even out what is left.",
     "bubble": "More micro-batches, an interleaved schedule (ScheduleInterleaved1F1B), or a zero-bubble one (ScheduleInterleavedZeroBubble).",
+    "late-compute": "Compare its kernels with another rank's at level full: the same ones slower is the machine, more of them is the work.",
+    "late-slower kernels": "Look at clocks, power cap, heat and neighbours of this device (nvidia-smi -q -d PERFORMANCE,CLOCK); swap the node.",
+    "late-comm": "Look at the group it waited in: its own last rank is the one to cure.",
+    "late-idle": "Look at what this host does besides (other processes, logging, Python work between steps); pin its cores.",
+    "late": "Swap the host, or give the rank's work to another: the cause goes with the machine, or stays with the work.",
     "distortion": "Shorter windows, no stacks and no shapes; take shares of idle time from level timeline.",
 }

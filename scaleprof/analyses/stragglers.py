@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from scaleprof.align import RunView
 from scaleprof.align.matching import SYNCHRONISING
 from scaleprof.analyses.arrivals import arrivals
-from scaleprof.analyses.base import Analysis, listed, many, percent
+from scaleprof.analyses.base import Analysis, listed, many, percent, severity_of
 from scaleprof.analyses.delays import Delays, Seen
 from scaleprof.analyses.exchange import MOST_DISAGREEING
 from scaleprof.analyses.lateness import Lateness, causes_of
+from scaleprof.analyses.remedies import REMEDIES
 from scaleprof.analyses.time import NEEDS as TIME_NEEDS
 from scaleprof.analyses.time import leaves_of
 from scaleprof.analyses.work import work
@@ -27,6 +28,8 @@ TWICE = 2.0
 """A rank is named a straggler only where it costs more than so many fair shares of all waiting."""
 WORTH = 0.01
 """Share of the time of all other ranks that a straggler must cost to be named."""
+FEWEST_STEPS = 3
+"""The collectives of a step depend on one another, so that each step is one sample of who comes last."""
 COVERAGE = 0.8
 """A cause is named only where it explains so much of what the rank costs."""
 
@@ -41,7 +44,7 @@ class Straggler:
     chance: float | None
     """How likely that is if all ranks are alike; None where that is likely enough."""
     cost_share: float
-    """Of the time of all ranks: what others waited for it, exposed."""
+    """Of the time of all ranks: by how much waiting for it put off the others."""
     gain_share: float
     """Of the step: a ceiling of what it would save if this rank came with the next to last."""
     is_named: bool
@@ -60,18 +63,19 @@ def conclude(view: RunView, options: None) -> Result | None:
     delays = Delays(view, seen, blame)
     total = leaves.window_ns
     found = stragglers_of(seen, rooted(blame, delays), total, len(view.ranks))
-    causes = {one.rank: causes_of(view, seen, blame, delays, one.rank) for one in found[:_MOST_RANKS]}
-    trusted = view.exchange.disagreeing is None or view.exchange.disagreeing <= MOST_DISAGREEING
     named = [one for one in found if one.is_named]
+    asked = dict.fromkeys(one.rank for one in (*named, *found[:_MOST_RANKS]))
+    causes = {rank: causes_of(view, seen, blame, delays, rank) for rank in asked}
+    trusted = view.exchange.disagreeing is None or view.exchange.disagreeing <= MOST_DISAGREEING
     waited = int(blame.cost_ns.sum()) / total
-    headline = _headline(named, causes, waited, trusted=trusted)
+    headline = _headline(named, causes, waited, _samples(seen), trusted=trusted)
     metrics = [
         Metric(
             "straggler.wait_share",
             "Waiting for a last rank",
             waited,
             "share",
-            note="exposed, of the time of all ranks",
+            note="by how much waiting put the ranks off, of the time of all; hidden waiting counts where it puts off what follows",
             better="lower",
         )
     ]
@@ -97,7 +101,7 @@ def conclude(view: RunView, options: None) -> Result | None:
 
 _MOST_RANKS, _MOST_FINDINGS = 8, 3
 _MOST_ROOTED = 2_000
-_SWAP = "Swap the host, or give the rank's work to another: the cause goes with the machine, or stays with the work."
+_UNKNOWN_CAUSE = "not established"
 
 
 def seen_in(view: RunView, steps: Ints) -> Seen:
@@ -235,16 +239,20 @@ def _samples(seen: Seen) -> int:
 def cause_in_words(lateness: Lateness, *, trusted: bool) -> str:
     """The cause, or that none is established."""
     if not trusted:
-        return "not established: the clocks contradict the durations"
+        return f"{_UNKNOWN_CAUSE}: the clocks contradict the durations"
     if lateness.cause is None or lateness.share < COVERAGE:
-        return "not established"
+        return _UNKNOWN_CAUSE
     return lateness.words
 
 
-def _headline(named: Sequence[Straggler], causes: Mapping[int, Lateness], waited: float, *, trusted: bool) -> str:
+def _headline(
+    named: Sequence[Straggler], causes: Mapping[int, Lateness], waited: float, steps: int, *, trusted: bool
+) -> str:
     if not named:
         if waited < WORTH:
             return f"No rank makes the others wait: {percent(waited)} of the time"
+        if steps < FEWEST_STEPS:
+            return f"{percent(waited)} of the time is waiting for a last rank; {many(steps, 'step')} cannot tell a straggler from chance"
         return (
             f"{percent(waited)} of the time is waiting for a last rank, but no rank is it more often than chance has it"
         )
@@ -302,15 +310,13 @@ def _finding(view: RunView, one: Straggler, lateness: Lateness, steps: Ints, *, 
     return Finding(
         id="straggler",
         title=f"Rank {one.rank} is a straggler",
-        severity="high" if one.gain_share >= 0.1 else "medium" if one.gain_share >= 0.03 else "low",
+        severity=severity_of(one.gain_share),
         text=f"The other ranks wait for it for {percent(one.cost_share)} of the time of all ranks. Cause: {why}.",
         evidence=f"rank {one.rank}{f' on {host}' if host else ''} came last {one.last} times in steps {listed(steps.tolist())}"
         + (f" (chance: {one.chance:.1g})" if one.chance is not None else ""),
         gain_share=one.gain_share,
         gain_kind="ceiling",
-        remedy=lateness.remedy
-        if why != "not established"
-        else "Swap the host, or move the rank: the cause goes with the machine or stays with the work.",
+        remedy=REMEDIES["late"] if why.startswith(_UNKNOWN_CAUSE) else lateness.remedy,
     )
 
 

@@ -61,4 +61,23 @@ def work_per_sample(views: Sequence[RunView], samples: Sequence[float]) -> Work 
                     classes[name] = (many + count, long + total)
                     summed += total
     per_sample = {name: (count / taken, total / taken) for name, (count, total) in classes.items()}
-    return Work(useful / taken, summed / taken, per_sample)
+    flop = [_flop(view) for view in views]
+    known = None if None in flop else sum(value for value in flop if value is not None) / taken
+    return Work(useful / taken, summed / taken, per_sample, known)
+
+
+def _flop(view: RunView) -> float | None:
+    """Floating-point operations of the accounted steps of all ranks; None where an operator, or a whole step of a rank, was not counted."""
+    leaves = leaves_of(view)
+    if leaves is None:
+        return None
+    total = 0
+    for rank in np.unique(leaves.rows["rank"]).tolist():
+        steps, table = leaves.rows["step"][leaves.rows["rank"] == rank], view.fact("flops").get(rank)
+        if table is None or not np.isin(steps, table["step"]).all():
+            return None
+        here = np.isin(table["step"], steps)
+        if np.asarray(table["unknown"])[here].any():
+            return None
+        total += int(np.asarray(table["flops"])[here].sum())
+    return float(total) if total else None

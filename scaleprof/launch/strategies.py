@@ -30,7 +30,8 @@ SIZES: dict[str, tuple[int, ...]] = {
     "tasks": (1, 2, 4),
 }
 """Strategies and the numbers of ranks that each is recorded on; `single` is the one rank that all of them begin with."""
-MOST = max(max(sizes) for sizes in SIZES.values())
+PREFIX = "emulated"
+"""The names of the runs begin with it, and go on with the strategy."""
 STEPS = 12
 _IMPORTED_ONCE = (
     "torch._dynamo", "torch.distributed.fsdp", "torch.distributed.tensor.parallel", "torch.distributed.pipelining", "torch.distributed.device_mesh",
@@ -47,23 +48,28 @@ def record(
     ms_per_sample: float,
     redact: bool,
     series: str = SERIES,
-    most: int = MOST,
+    prefix: str = PREFIX,
+    ranks: Sequence[int] = (),
 ) -> bool:
-    """Record the wanted strategies at all their sizes up to `most`; False if a run failed."""
+    """Record the wanted strategies at all their sizes, or those among `ranks`; False if a run failed."""
     for module in _IMPORTED_ONCE:
         import_module(module)
     from scaleprof.launch.strategy_jobs import Setting, train
 
-    setting = Setting(folder=str(out), steps=steps, ms_per_sample=ms_per_sample, redact=redact)
+    setting = Setting(folder=str(out), steps=steps, ms_per_sample=ms_per_sample, redact=redact, prefix=prefix)
     ends = []
     with network_of(link, max(max(SIZES[strategy]) for strategy in wanted)) as network:
         for strategy in wanted:
-            for size in (size for size in SIZES[strategy] if size <= most):
-                name = f"emulated-{strategy}"
+            for size in (size for size in SIZES[strategy] if not ranks or size in ranks):
+                name = f"{prefix}-{strategy}"
                 named = f"{series}-tasks" if strategy == "tasks" else series
                 run = partial(train, strategy, setting)
                 ends.append(record_run(run, size, network, label=strategy, name=name, series=named, steps=steps))
     return all(ends)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in text.split(","))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,7 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--ms-per-sample", type=float, default=100.0)
     parser.add_argument("--redact", action="store_true")
     parser.add_argument("--series", default=SERIES, help="the name under which the runs are compared")
-    parser.add_argument("--most", type=int, default=MOST, help="record on so many ranks at most")
+    parser.add_argument("--prefix", default=PREFIX, help="what the names of the runs begin with")
+    parser.add_argument("--ranks", type=_numbers, default=(), help="record on these numbers of ranks alone: 2,4")
     parser.add_argument("strategies", nargs="*", default=list(SIZES), help=f"of {', '.join(SIZES)}; all without any")
     options = parser.parse_args(arguments)
     unknown = set(options.strategies) - set(SIZES)
@@ -94,7 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ms_per_sample=options.ms_per_sample,
         redact=options.redact,
         series=options.series,
-        most=options.most,
+        prefix=options.prefix,
+        ranks=options.ranks,
     )
     return 0 if ended else 1
 

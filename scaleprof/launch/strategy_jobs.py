@@ -37,6 +37,8 @@ class Setting:
     ms_per_sample: float
     """The emulated compute of a forward and backward pass for one sample through the whole model on one rank."""
     redact: bool = False
+    prefix: str = "emulated"
+    """What the names of the runs begin with."""
 
 
 class Layer(nn.Module):
@@ -101,7 +103,7 @@ def train(strategy: str, setting: Setting) -> None:
     made = STRATEGIES[strategy](setting)
     optimizer = torch.optim.SGD(made.parameters, lr=1e-4, foreach=False)
     samples = torch.ones(made.samples, TOKENS, WIDTH)
-    name = f"emulated-{strategy}"
+    name = f"{setting.prefix}-{strategy}"
     with scaleprof.profile(
         setting.folder,
         name=name,
@@ -125,7 +127,7 @@ def _train_tasks(setting: Setting) -> None:
     samples = torch.ones(2, TOKENS, WIDTH)
     with scaleprof.profile(
         setting.folder,
-        name="emulated-tasks",
+        name=f"{setting.prefix}-tasks",
         samples_per_step=2,
         redact=setting.redact,
         windows=scaleprof.Windows(skip=2),

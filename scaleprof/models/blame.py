@@ -1,11 +1,12 @@
 """Who made the others wait, and whether that is more than chance (`method` 2.5)."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from scaleprof.models.statistics import binomial_tail
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -69,7 +70,7 @@ def persistent(
     how many of them it came last. `heaped`: a second probability by rank, of its costs (`heaped`); the smaller one of both counts, twice.
     """
     counted = {
-        rank: _tail(times, len(chances[rank]), float(np.mean(chances[rank])))
+        rank: binomial_tail(times, len(chances[rank]), float(np.mean(chances[rank])))
         for rank, times in often.items()
         if chances.get(rank)
     }
@@ -100,21 +101,6 @@ def heaped(cost: Floats) -> Floats:
         drawn = np.log(np.exp(tilt * (scaled - scaled.max(axis=0))).mean(axis=0)) + tilt * scaled.max(axis=0)
         least = np.minimum(least, drawn.sum() - tilt * total / most)
     return np.exp(least)
-
-
-def _tail(often: int, times: int, chance: float) -> float:
-    """P(Binomial(times, chance) >= often)."""
-    if chance >= 1:
-        return 1.0
-    logs = (
-        math.lgamma(times + 1)
-        - math.lgamma(k + 1)
-        - math.lgamma(times - k + 1)
-        + k * math.log(chance)
-        + (times - k) * math.log1p(-chance)
-        for k in range(often, times + 1)
-    )
-    return min(1.0, sum(map(math.exp, logs)))
 
 
 def split_by_excess(late: Mapping[str, float], others: Mapping[str, float]) -> dict[str, float]:

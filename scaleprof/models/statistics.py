@@ -36,7 +36,7 @@ def warm_up_steps(times: Values) -> int:
     """How many leading steps to drop: up to the first three in a row near the tail's median.
 
     The tail is the last half; near is within 3 robust standard deviations, at least 1 % of the median. Later outliers are never dropped. With
-    fewer than 6 steps, or where the times never settle before the tail begins, what is dropped is at most half.
+    fewer than 6 steps nothing is dropped, and never more than half. Where there are no three in a row, up to the first one near.
     """
     count = len(times)
     if count < FEWEST_FOR_INTERVAL:
@@ -48,7 +48,10 @@ def warm_up_steps(times: Values) -> int:
     for first in range(count // 2):
         if near[first : first + 3].all():
             return first
-    return count // 2
+    settled = np.flatnonzero(
+        near[: count // 2]
+    )  # steps that are late again and again have no three in a row: that is no warm-up
+    return int(settled[0]) if len(settled) else count // 2
 
 
 def autocorrelation(times: Values) -> float:
@@ -167,3 +170,18 @@ def _t95(freedom: float) -> float:
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
     return z + sum(term / freedom ** (place + 1) for place, term in enumerate(terms))
+
+
+def binomial_tail(often: int, times: int, chance: float) -> float:
+    """P(Binomial(times, chance) >= often)."""
+    if chance >= 1:
+        return 1.0
+    logs = (
+        math.lgamma(times + 1)
+        - math.lgamma(k + 1)
+        - math.lgamma(times - k + 1)
+        + k * math.log(chance)
+        + (times - k) * math.log1p(-chance)
+        for k in range(often, times + 1)
+    )
+    return min(1.0, sum(map(math.exp, logs)))

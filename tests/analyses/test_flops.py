@@ -90,7 +90,7 @@ def test_the_mean_over_ranks_and_its_rate() -> None:
     assert metrics["step.flops"].note == "from the operators of 2 ranks"
     assert metrics["step.flops_rate"].value == pytest.approx(0.2)
     assert result is not None
-    assert result.headline == "A step of one rank is 2 GFLOP, from the operators of 2 ranks: 0.2 TFLOP/s on each device"
+    assert result.headline == "A step of one rank is 2 GFLOP, from the operators of 2 ranks: 200 GFLOP/s on each device"
     assert result.tables["flops"].rows() == [["aten::mm", 1.0, 2.0, 1.0, 0.0]]
     assert result.tables["flops_by_rank"].rows() == [[0, 10, 3.0, pytest.approx(0.3)], [1, 10, 1.0, pytest.approx(0.1)]]
     assert len(result.caveats) == 1

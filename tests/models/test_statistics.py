@@ -17,6 +17,12 @@ def test_a_late_outlier_is_never_dropped_and_few_steps_are_all_kept() -> None:
     assert statistics.warm_up_steps(np.array([50.0, 10.0, 10.0, 10.0, 10.0])) == 0
 
 
+def test_steps_that_are_late_again_and_again_are_no_warm_up() -> None:
+    every_third = np.array([10.0, 10.1, 40.0] * 10)
+    assert statistics.warm_up_steps(every_third) == 0
+    assert statistics.warm_up_steps(np.concatenate([[90.0, 80.0], every_third])) == 2
+
+
 def test_times_that_never_settle_lose_at_most_half() -> None:
     assert statistics.warm_up_steps(np.array([100.0, 1, 90, 2, 80, 50, 50, 50, 50, 50])) == 5
 
