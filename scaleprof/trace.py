@@ -152,6 +152,8 @@ class Steps:
     runq_ns: Ints
     """Time the calling thread could run but had no core."""
     cpu_ns: Ints
+    device_ns: Ints
+    """How long the device took for the step by its own clock, where no profiler ran; the host may be far ahead of it. UNKNOWN where not measured."""
     profiled: NDArray[np.bool_]
     """The whole step lies inside a profiler window."""
     perturbed: NDArray[np.bool_]

@@ -38,6 +38,7 @@ class Step:
     blocked: int = UNKNOWN
     input: int = UNKNOWN
     runq: int = UNKNOWN
+    device: int = UNKNOWN
     samples: float = float("nan")
     profiled: bool = True
     perturbed: bool = False
@@ -121,6 +122,7 @@ def _steps(steps: Sequence[Step]) -> Steps:
         input_ns=ints("input"),
         runq_ns=ints("runq"),
         cpu_ns=np.full(len(steps), UNKNOWN, dtype=np.int64),
+        device_ns=ints("device"),
         profiled=np.array([step.profiled for step in steps], dtype=np.bool_),
         perturbed=np.array([step.perturbed for step in steps], dtype=np.bool_),
     )

@@ -51,7 +51,7 @@ def account(trace: Trace) -> Table:
     for activity in activities:
         cells += _divide(trace, activity, windows, rows)
     cells //= max(len(activities), 1)
-    window_ns = windows.end - windows.start
+    window_ns = lengths_of(trace, activities, windows, rows)
     compute, exposed_comm, exposed_memory, comm, overlapped = cells.T
     idle = window_ns - compute - exposed_comm - exposed_memory
     assert (idle >= 0).all(), "the classes must not exceed the step"
@@ -140,6 +140,15 @@ def windows_of(trace: Trace, activities: Sequence[Activity]) -> tuple[Spans, Int
     return Spans(steps.start_ns[rows], steps.end_ns[rows]), rows
 
 
+def lengths_of(trace: Trace, activities: Sequence[Activity], windows: Spans, rows: Ints) -> Ints:
+    """How long each window is: without events of a device, by that device's own clock where it was read, since its host may be far ahead."""
+    length = windows.end - windows.start
+    if not activities or activities[0].method != "subtracted":
+        return length
+    device_ns = trace.steps.device_ns[rows]
+    return np.where(device_ns != UNKNOWN, device_ns, length)
+
+
 def _divide(trace: Trace, activity: Activity, windows: Spans, rows: Ints) -> Ints:
     """Per window: compute, exposed communication, exposed memory, communication, overlapped."""
     if activity.method == "subtracted":
@@ -157,14 +166,14 @@ def _divide(trace: Trace, activity: Activity, windows: Spans, rows: Ints) -> Int
 
 
 def _subtract_blocked(trace: Trace, activity: Activity, windows: Spans, rows: Ints) -> Ints:
-    steps = trace.steps
+    steps, length = trace.steps, lengths_of(trace, [activity], windows, rows)
     blocked = covered(activity.exposable, windows)
-    if not len(trace.waits.start):  # an older or cut-off recording: the step lines still hold the sums
-        blocked = np.clip(steps.blocked_ns[rows], 0, windows.end - windows.start)
-    waiting_for_input = np.clip(steps.input_ns[rows], 0, windows.end - windows.start - blocked)
+    if not len(trace.waits.start):  # of a device, or an older or cut-off recording: the step lines hold the sums
+        blocked = np.clip(steps.blocked_ns[rows], 0, length)
+    waiting_for_input = np.clip(steps.input_ns[rows], 0, length - blocked)
     comm = covered(activity.comm, windows)
     overlapped = covered(subtract(activity.comm, activity.exposable), windows)
-    compute = windows.end - windows.start - blocked - waiting_for_input
+    compute = length - blocked - waiting_for_input
     return np.column_stack((compute, blocked, np.zeros_like(blocked), comm, overlapped))
 
 
@@ -176,13 +185,24 @@ def _host_activity(trace: Trace) -> Activity:
     leaves = leaf_operators(trace)
     if leaves.any():
         rows = leaves | spans_of_compute
-        compute = subtract(union(events.spans(rows)), union(blocked, events.spans(kinds == Kind.INPUT)))
+        compute = subtract(_without_input(trace, rows), blocked)
         return Activity("operators", compute, comm, EMPTY, union(comm, blocked), _sum_by_step(trace, rows))
     if spans_of_compute.any():
         compute = union(events.spans(spans_of_compute))
         return Activity("emulated", compute, comm, EMPTY, blocked, _sum_by_step(trace, spans_of_compute))
     nothing = np.zeros(len(trace.steps), dtype=np.int64)
     return Activity("subtracted", EMPTY, comm, EMPTY, blocked, nothing)
+
+
+def _without_input(trace: Trace, rows: NDArray[np.bool_]) -> Spans:
+    """The spans of rows, but for what lies in the loading of input on the same thread: on another one that goes on beside them."""
+    events, inputs = trace.events, trace.kinds == Kind.INPUT
+    loading = np.unique(events.lane[inputs])
+    parts = [events.spans(rows & ~np.isin(events.lane, loading))]
+    for lane in loading.tolist():  # a few threads
+        here = events.lane == lane
+        parts.append(subtract(union(events.spans(rows & here)), union(events.spans(inputs & here))))
+    return union(*parts)
 
 
 def _blocked(trace: Trace) -> Spans:

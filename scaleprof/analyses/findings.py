@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scaleprof.align import RunView
-from scaleprof.analyses.base import Analysis, listed, many, percent, severity_of
+from scaleprof.analyses.base import HIGH, Analysis, listed, many, percent, severity_of
 from scaleprof.analyses.efficiency import useful_of
 from scaleprof.analyses.idle import NEEDS as IDLE_NEEDS
 from scaleprof.analyses.idle import Idle, idle_of
@@ -89,7 +89,8 @@ def _noise(view: RunView) -> float:
 
 
 def _worth(finding: Finding, noise: float) -> bool:
-    return finding.gain_share is None or finding.gain_share >= max(LEAST_GAIN, noise)
+    """Noise hides no finding of high severity: what it finds may be what makes the times vary."""
+    return finding.gain_share is None or finding.gain_share >= max(LEAST_GAIN, min(noise, HIGH))
 
 
 def _finding(id: str, title: str, share: float, text: str, evidence: str) -> Finding:
@@ -124,6 +125,16 @@ def _where(of: Judged, group: str) -> str:
         if names:
             said += f"; mostly `{max(names, key=lambda name: names[name])[:80]}`"
     return said
+
+
+def _synced(of: Judged) -> Finding | None:
+    """Without the call the host would be ahead by what the device computes in a step, and no further: more is not to be gained."""
+    share = of.idle_share("sync")
+    if share <= SYNCED:
+        return None
+    text = f"{percent(share)} of the step passes while a call waits for the device and until work is launched again."
+    gain = min(share, 1 - of.leaves.share("idle"))
+    return _finding("host-sync", "The host waits for the device", gain, text, _where(of, "sync"))
 
 
 def _launch_bound(of: Judged) -> Finding | None:
@@ -214,8 +225,7 @@ def _distorted(of: Judged) -> Finding | None:
 
 RULES: Sequence[Rule] = (
     _of_idle("starved", "input", STARVED, "The device waits for input", "the device has nothing to do because the next batch is not there"),
-    _of_idle("host-sync", "sync", SYNCED, "The host waits for the device",
-             "passes while a call waits for the device and until work is launched again"),
+    _synced,
     _launch_bound,
     _of_idle("allocation", "alloc", PAUSES, "Memory is allocated within steps", "is spent allocating or freeing device memory"),
     _of_idle("compilation", "compile", PAUSES, "Code is loaded or compiled within steps", "is spent loading modules or compiling"),

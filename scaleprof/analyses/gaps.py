@@ -2,7 +2,8 @@
 
 A gap of a device ends with an activity. If that was launched before the gap began, the device kept it waiting; else the host was late, and what
 the launching thread did between the beginning of the gap and the launch is the cause. A call that waits for the device lets it run dry: where the
-thread was in one when the gap began, handing out work again belongs to it, too; a batch, a pause or a checkpoint that comes then keeps its own name.
+thread was in one when the gap began, handing out work again belongs to it, too, and so does what nothing was recorded of: without that call the host
+would be ahead of the device by then. A batch, a pause or a checkpoint that comes then keeps its own name.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from scaleprof.analyses.account import Activity, account, activities_of, windows_of
+from scaleprof.analyses.account import Activity, account, activities_of, lengths_of, windows_of
 from scaleprof.analyses.host import FAR, NOBODY, Cause, Doing, Host, overlay
 from scaleprof.intervals import Ints, Spans, subtract, union
 from scaleprof.results import Table
@@ -22,6 +23,7 @@ _BUSY = (Kind.COMPUTE, Kind.COLLECTIVE, Kind.P2P, Kind.COPY)
 _ON_HOST = (Kind.OP, Kind.LAUNCH, Kind.SYNC)
 """Without any of these nothing is known of the host."""
 _HANDING_OUT = (Cause.LAUNCH, Cause.DISPATCH, Cause.INTERPRETER)
+_BEHIND_A_SYNC = (*_HANDING_OUT, Cause.UNTRACED)
 _IN_A_LAUNCH = (Cause.ALLOC, Cause.COMPILE, Cause.GC)
 _NOTHING_SAID = (*_HANDING_OUT, Cause.UNTRACED)
 
@@ -36,7 +38,9 @@ def idle(trace: Trace) -> Table:
     for part in parts:
         np.add.at(cells, (part.window, part.cause), part.ns)
     cells, idle_ns = _mean(trace, cells, len(parts))
-    kinds = trace.names.kind
+    kinds, lengths = trace.names.kind, windows.end - windows.start
+    if not trace.has_device:
+        lengths = lengths_of(trace, activities_of(trace), windows, rows)
     seen = {
         "has_device": trace.has_device,
         "traced": bool(np.isin(kinds, _ON_HOST).any()),
@@ -45,7 +49,7 @@ def idle(trace: Trace) -> Table:
     return Table(
         {
             "step": trace.steps.index[rows],
-            "window_ns": windows.end - windows.start,
+            "window_ns": lengths,
             "idle_ns": idle_ns,
             **{f"{cause.name.lower()}_ns": cells[:, cause] for cause in Cause},
             **{name: np.full(len(rows), value) for name, value in seen.items()},
@@ -151,16 +155,17 @@ def _of_host(trace: Trace, activity: Activity, windows: Spans, rows: Ints, *, na
     inside = piece % 2 == 1
     host = Host(trace, _on_calling_threads(trace))
     host.look_at(gaps)
-    late = _Late(window[inside], _chosen(pieces, inside), np.zeros(inside.sum(), bool), np.ones(inside.sum(), bool))
+    count = int(inside.sum())
+    late = _Late(window[inside], _chosen(pieces, inside), np.full(count, NOBODY), np.ones(count, bool))
     return _walked(host, host.main, late, host.doing(host.main), named=named)
 
 
 def _on_calling_threads(trace: Trace) -> Ints:
-    """Operators, but for those on the threads in which gloo runs: what these do takes no time of the step."""
+    """Operators and the loading of input, but for those on the threads in which gloo runs: what these do takes no time of the step."""
     events = trace.events
     of_gloo = np.array([text.startswith("gloo:") for text in trace.names.text], dtype=bool)
     workers = np.isin(np.arange(len(trace.lanes.device)), events.lane[of_gloo[events.name]])
-    return np.flatnonzero((trace.kinds == Kind.OP) & ~workers[events.lane] & ~trace.on_device)
+    return np.flatnonzero(np.isin(trace.kinds, (Kind.OP, Kind.INPUT)) & ~workers[events.lane] & ~trace.on_device)
 
 
 @dataclass(frozen=True)
@@ -200,8 +205,8 @@ class _Late:
 
     window: Ints
     spans: Spans
-    drained: NDArray[np.bool_]
-    """The launching thread was in a call that waits for the device when the gap began."""
+    sync: Ints
+    """The name of the call that waited for the device when the gap began; NOBODY where the launching thread was in none."""
     linked: NDArray[np.bool_]
     """It is known what launched the activity that ends the gap."""
 
@@ -238,12 +243,21 @@ def _of_device(trace: Trace, host: Host, gaps: _Gaps, *, named: bool) -> _Parts:
     for number in np.unique(lane[~queued]).tolist():  # a few threads
         here = ~queued & (lane == number)
         doing, window, until = host.doing(number), gaps.window[here], gaps.until[here]
-        before, at = (doing.cause[doing.at(gaps.start[here] - sooner)] == Cause.SYNC for sooner in (1, 0))
-        late = _Late(window, Spans(pieces.start[here], until), before | at, linked[here])
+        late = _Late(window, Spans(pieces.start[here], until), _sync_at(doing, gaps.start[here]), linked[here])
         parts.append(_walked(host, number, late, doing, named=named))
         launching = replace(late, spans=Spans(until, pieces.end[here]))
         parts.append(_launching(launching, doing, gaps.begin[here], gaps.end[here]))
     return _together(parts)
+
+
+def _sync_at(doing: Doing, times: Ints) -> Ints:
+    """The name of the call that waits for the device at a time or right before it, `NOBODY` where there is none."""
+    names = np.full(len(times), NOBODY, dtype=np.int64)
+    for sooner in (1, 0):
+        piece = doing.at(times - sooner)
+        waits = doing.cause[piece] == Cause.SYNC
+        names[waits] = doing.name[piece[waits]]
+    return names
 
 
 def _walked(host: Host, lane: int, late: _Late, doing: Doing, *, named: bool) -> _Parts:
@@ -251,19 +265,22 @@ def _walked(host: Host, lane: int, late: _Late, doing: Doing, *, named: bool) ->
     if named:
         doing = host.named(doing, lane)
     which, piece, pieces = overlay(late.spans, doing.edges)
-    cause = doing.cause[piece]
-    cause = np.where(late.drained[which] & np.isin(cause, _HANDING_OUT), int(Cause.AFTER_SYNC), cause)
+    cause, sync = doing.cause[piece], late.sync[which]
+    behind = (sync != NOBODY) & np.isin(cause, _BEHIND_A_SYNC)
+    name = np.where(behind, sync, doing.name[piece])
+    cause = np.where(behind, int(Cause.AFTER_SYNC), cause)
     cause = np.where(~late.linked[which] & np.isin(cause, _NOTHING_SAID), int(Cause.UNLINKED), cause)
-    return _parts(late.window[which], cause, doing.name[piece], pieces)
+    return _parts(late.window[which], cause, name, pieces)
 
 
 def _launching(late: _Late, doing: Doing, begin: Ints, end: Ints) -> _Parts:
     """From the begin of a launch to that of what it launches, under the name of the launch; what the call itself loads or allocates is told apart."""
     which, piece, pieces = overlay(late.spans, doing.edges)
-    cause, name = doing.cause[piece], doing.name[piece]
+    cause, name, drained = doing.cause[piece], doing.name[piece], late.sync != NOBODY
     told = np.isin(cause, _IN_A_LAUNCH) & (pieces.start < end[which])
-    cause = np.where(told, cause, np.where(late.drained, int(Cause.AFTER_SYNC), int(Cause.LAUNCH))[which])
-    return _parts(late.window[which], cause, np.where(told, name, doing.name[doing.at(begin)][which]), pieces)
+    cause = np.where(told, cause, np.where(drained, int(Cause.AFTER_SYNC), int(Cause.LAUNCH))[which])
+    launch = np.where(drained, late.sync, doing.name[doing.at(begin)])[which]
+    return _parts(late.window[which], cause, np.where(told, name, launch), pieces)
 
 
 def _chosen(of: Spans, rows: NDArray[np.bool_]) -> Spans:

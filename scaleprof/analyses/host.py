@@ -13,6 +13,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from scaleprof.analyses.loading import loading
 from scaleprof.intervals import Ints, Spans, covered, union
 from scaleprof.trace import Kind, Names, Trace
 
@@ -34,7 +35,7 @@ class Cause(IntEnum):
     SYNC = 1
     """In a call that waits for the device."""
     AFTER_SYNC = 2
-    """Handing out work again after a call that let the device run dry."""
+    """Handing out work again, or doing what nothing was recorded of, after a call that let the device run dry."""
     ALLOC = 3
     COMPILE = 4
     """Loading modules, or compiling."""
@@ -57,7 +58,8 @@ class Cause(IntEnum):
 
 
 _HOLE = -1
-_OPERATORS, _CALLS = len(Cause), len(Cause) + 1
+_LOADING, _OPERATORS, _CALLS = len(Cause), len(Cause) + 1, len(Cause) + 2
+_CAUSE_OF = {_LOADING: Cause.COMPILE, _OPERATORS: Cause.DISPATCH, _CALLS: Cause.DISPATCH}
 _ORDER = (Cause.GC, Cause.CHECKPOINT, Cause.COMPILE, Cause.INPUT, Cause.SYNC, Cause.ALLOC, Cause.HOST_COMM)
 """Of two that cover the same moment the earlier counts; behind them come operators, then calls."""
 _OF_OPERATOR = (Cause.SYNC, Cause.ALLOC)
@@ -121,6 +123,7 @@ class Host:
         self._lanes = list(dict.fromkeys([self.main, *by_count]))
         self._layers = _layers(trace)
         self._rows = np.zeros(0, dtype=np.int64)
+        self._loading = loading(trace)
         self._by_lane: dict[int, Doing] = {}
 
     def look_at(self, within: Spans) -> None:
@@ -162,7 +165,12 @@ class Host:
         if len(self._layers.blocking):
             layer[np.isin(rows, self._layers.blocking)] = Cause.SYNC
         found: dict[int, tuple[Spans, Ints]] = {}
-        for number in (*_ORDER, _OPERATORS, _CALLS):
+        for number in (*_ORDER, _LOADING, _OPERATORS, _CALLS):
+            if number == _LOADING:
+                here = self._loading.lane == lane
+                if here.any():
+                    found[number] = _outermost(self._loading.of(here), self._loading.name[here])
+                continue
             chosen = rows[layer == number]
             if number == _CALLS and _OPERATORS in found:
                 spans, _ = found[_OPERATORS]
@@ -174,7 +182,7 @@ class Host:
         cause, name = np.full(len(left), _HOLE, dtype=np.int64), np.full(len(left), NOBODY, dtype=np.int64)
         for number, (spans, names) in reversed(found.items()):  # what counts first is written last
             place, hit = _hits(spans, left)
-            cause[hit] = min(number, Cause.DISPATCH) if number >= _OPERATORS else number
+            cause[hit] = _CAUSE_OF.get(number, number)
             named = hit & (name == NOBODY) if number in _OF_OPERATOR else hit
             name[named] = names[place[named]]
         return Doing(edges, cause, name)

@@ -24,7 +24,7 @@ def steps(trace: Trace) -> Table:
         {
             "step": of.index,
             "start_ns": of.start_ns,
-            "time_ns": of.end_ns - of.start_ns,
+            "time_ns": np.where(of.device_ns != UNKNOWN, of.device_ns, of.end_ns - of.start_ns),
             "samples": of.samples,
             "blocked_ns": of.blocked_ns,
             "input_ns": of.input_ns,

@@ -1,6 +1,7 @@
 """Which profiler window is open: one after the other at level `timeline`, with windows of every operator between them at level `full`.
 
-Called between steps only, so that what starting, stopping and saving cost is part of no step.
+Called between steps only, so that what starting, stopping and saving cost is part of no step. On a GPU every window costs a quarter of a second and
+every kernel some microseconds, so that the windows there are short and lie twice as far apart each time.
 
 Between two windows lies a step without one: its end is found inside the optimizer's span, which must not reach from one window into the next
 (`openspans.py`).
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from scaleprof.collect.guard import Guard
-from scaleprof.collect.kineto import OpenWindow, Profiler
+from scaleprof.collect.kineto import OpenWindow, Profiler, cuda_in_use
 from scaleprof.collect.openspans import OpenSpans
 from scaleprof.collect.options import Options
 from scaleprof.collect.patching import Patches
@@ -22,6 +23,8 @@ from scaleprof.run import Level
 
 WINDOW_STEPS = 50
 """Steps in a window of annotations: bounds the memory of one, and what a killed job loses."""
+GPU_WINDOW_STEPS = 10
+"""The same on a GPU. Behind the k-th window of a recording come `GPU_WINDOW_STEPS * 2**(k - 1)` steps without one: on all ranks the same."""
 MOST_WINDOWS = 200
 """Windows of annotations in one recording: a job of weeks must not fill a disk."""
 
@@ -35,6 +38,8 @@ class RollingWindows:
         self._guard = guard
         self._save = save
         self._opened = 0
+        self._rest_until = 0
+        """No window of annotations before this step."""
         self._pid = os.getpid()
         self._lock = threading.RLock()  # a profiler of another thread's cuts a window from there
         self._theirs: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -92,14 +97,16 @@ class RollingWindows:
             return window is not None
         full_is_next = options.level == "full" and options.windows.opens_at(step + 1)
         if window is not None:
-            most = options.windows.steps if window.level == "full" else WINDOW_STEPS
+            most = options.windows.steps if window.level == "full" else _window_steps()
             is_full = step - window.first_step >= most
             if is_full or (full_is_next and window.level == "timeline"):
                 self.close(step)
+                if window.level == "timeline" and cuda_in_use():
+                    self._rest_until = step + GPU_WINDOW_STEPS * 2 ** (self._opened - 1)
             return not self.is_open
         if options.level == "full" and options.windows.opens_at(step):
             return self._open(step, "full")
-        if step < options.windows.skip or full_is_next or self._opened >= MOST_WINDOWS:
+        if step < max(options.windows.skip, self._rest_until) or full_is_next or self._opened >= MOST_WINDOWS:
             return False
         if not self._open(step, "timeline"):
             return False
@@ -137,6 +144,10 @@ class RollingWindows:
         with self._spans.cut():
             self.profiler.start(step, level)
         return True
+
+
+def _window_steps() -> int:
+    return GPU_WINDOW_STEPS if cuda_in_use() else WINDOW_STEPS
 
 
 def _their_profilers() -> list[tuple[Any, tuple[str, ...]]]:

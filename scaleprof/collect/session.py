@@ -43,6 +43,9 @@ from scaleprof.run import (
     trace_file_name,
 )
 
+LAST_STEPS_S = 0.5
+"""How long the end of a recording looks whether a device gets through the last steps."""
+
 
 class Session:
     """Records one call of a training function (or one `with` block)."""
@@ -65,6 +68,7 @@ class Session:
         self.inputs = InputPoints(self._counters, guard, self)
         self.tasks = Tasks(self)
         self.device = DeviceWaits()
+        self.wait_points = WaitPoints(self, guard)
         self._seen = Seen()
         self._looks = Looks()
         self._optimizers: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -99,6 +103,8 @@ class Session:
         if error is not None and not isinstance(error, GeneratorExit):
             self.known.exception = in_words(error)
         with self.guard.on("the last steps' waits on the device are missing"):
+            if error is None:
+                self.device.settle(LAST_STEPS_S)
             self._write_device_waits(steps_later=0)
         if error is None:  # of a job that fails nobody else may come
             self._clocks.at_end()
@@ -123,7 +129,7 @@ class Session:
         self._part("profiler", Profiler.available)
         self._part("flight_recorder", FlightRecorder.available)
         self._part("steps", self._hook_optimizers)
-        self._part("wait_points", lambda: WaitPoints(self, self.guard).install(patches))
+        self._part("wait_points", lambda: self.wait_points.install(patches))
         self._part("inputs", lambda: self.inputs.install(patches))
         self._part("autocast", lambda: watch_autocast(patches, self.in_job, self._seen.autocast))
         self._part("named_spans", lambda: NamedSpans(self, self.guard, self._seen).install(patches))
@@ -168,6 +174,8 @@ class Session:
 
     def boundary(self, end_ns: int, samples: float | None = None) -> None:
         """A step has ended at `end_ns`: write its line, do what belongs between steps, begin the next."""
+        with self.guard.on("how long a step took the device is not known"):
+            self.device.end_step()
         with self.guard.on("a step could not be written"):
             self._write_line(end_ns, samples)
         self.step_number += 1
@@ -368,7 +376,7 @@ class Session:
         for line in self.device.finished(steps_later):
             self.out.line(DEVICE_FILE, line)
         if self.device.given_up:
-            self.guard.warn("waits on the device are missing", f"it was too far behind in {self.device.given_up} steps")
+            self.guard.warn("times of the device are missing", f"it was too far behind in {self.device.given_up} steps")
             self.device.given_up = 0
 
     def _around_destroy(self, original: Any) -> Any:

@@ -96,7 +96,15 @@ def _record_run(job: "Job", size: int, network: Network | None) -> bool:
 
 
 def record_run(
-    train: Callable[[], None], size: int, network: Network | None, *, label: str, name: str, series: str, steps: int
+    train: Callable[[], None],
+    size: int,
+    network: Network | None,
+    *,
+    label: str,
+    name: str,
+    series: str,
+    steps: int,
+    timeout_s: float = 120.0,
 ) -> bool:
     """Record one run on so many forked ranks; False if one failed. What became of it is said."""
     began = time.monotonic()
@@ -105,7 +113,7 @@ def record_run(
         "SCALEPROF_RUN_ID": f"{name}-{size}-{uuid.uuid4().hex[:8]}",
         "SCALEPROF_SERIES": series,
     }
-    failures = fork_ranks(train, size, environment=settings, network=network)
+    failures = fork_ranks(train, size, environment=settings, network=network, timeout_s=timeout_s)
     took_s = time.monotonic() - began
     say(f"{label:6s} {size} {'rank ' if size == 1 else 'ranks'}  {_outcome(failures, steps, took_s)}")
     return not failures

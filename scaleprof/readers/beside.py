@@ -12,8 +12,9 @@ from scaleprof.readers.comm import Issued
 from scaleprof.readers.schema import whole
 from scaleprof.readers.segments import Stream, missing_lines
 from scaleprof.readers.streams import (
+    DeviceStep,
     StepLine,
-    device_waits,
+    device_steps,
     issued_by_peers,
     issued_by_recorder,
     sample_columns,
@@ -31,8 +32,8 @@ class Beside:
     waits: Blocked
     waits_missing: Spans
     """When waits were, but not kept."""
-    device_waits: dict[int, int]
-    """By step, in ns of the device's clock."""
+    device: dict[int, DeviceStep]
+    """By step, on the device's clock."""
     samples: Samples
     issued: list[Issued]
     """Collectives and point-to-point transfers."""
@@ -47,7 +48,7 @@ def beside_steps(folder: Path, lines: Sequence[StepLine], host: Spans, offset_ns
     held = Beside(
         waits=wait_lines(waits, offset_ns),
         waits_missing=Spans(*np.zeros((2, 0), dtype=np.int64)),
-        device_waits=device_waits(device),
+        device=device_steps(device),
         samples=sample_columns(samples, offset_ns),
         issued=_issued(issued_by_recorder(collectives), issued_by_peers(transfers, offset_ns)),
         tasks=tasks(named, offset_ns),
@@ -84,6 +85,10 @@ def wait_spans(beside: Beside, steps: Steps) -> Spans:
 
     In a profiler's window the trace has them.
     """
+    if beside.device:
+        return Spans(
+            *np.zeros((2, 0), dtype=np.int64)
+        )  # the host only told the device to wait: how long it did the steps say
     waits = union(Spans(beside.waits.start_ns, beside.waits.start_ns + beside.waits.dur_ns))
     missing = beside.waits_missing
     since = np.searchsorted(missing.end, steps.host_start_ns, side="right")

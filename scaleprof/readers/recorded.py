@@ -22,9 +22,11 @@ from scaleprof.readers.beside import beside_steps, wait_spans
 from scaleprof.readers.foreign import trace_of, whole_steps
 from scaleprof.readers.kineto import no_columns, read_columns
 from scaleprof.readers.segments import Stream, missing_steps
-from scaleprof.readers.streams import StepLine, step_lines
+from scaleprof.readers.streams import DeviceStep, StepLine, step_lines
 from scaleprof.readers.waits import attributed
 from scaleprof.readers.windows import annotated_windows, assign, cut_points, device_work, stretches
+from scaleprof.readers.xplane import recorded_draft
+from scaleprof.readers.xplane_place import is_xplane
 from scaleprof.run import (
     RANK_FILE,
     STEPS_FILE,
@@ -33,7 +35,7 @@ from scaleprof.run import (
     read_rank_info,
     window_of_trace_file,
 )
-from scaleprof.trace import Events, Steps, Trace
+from scaleprof.trace import UNKNOWN, Events, Steps, Trace
 
 
 def read_recorded(files: RankFiles, own: Sequence[str] = ()) -> Trace:
@@ -52,12 +54,17 @@ def read_recorded(files: RankFiles, own: Sequence[str] = ()) -> Trace:
         caveats.append(f"{STEPS_FILE} holds no steps: nothing but collectives, waits and samples can be shown")
     host = _host_windows(lines, offset_ns)
     beside = beside_steps(folder, lines, host, offset_ns)
-    columns, said = _columns(files.traces)
+    profiled = tuple(path for path in files.traces if is_xplane(path))
+    held = recorded_draft(dataclasses.replace(files, traces=profiled), info, host, own) if profiled else None
+    columns, said = (held.columns, held.caveats) if held is not None else _columns(files.traces)
     caveats += _unsaved(files.traces, lines)
     in_windows = _covered(files.traces, columns, lines)
     since = np.sort(np.array([host.start[steps[0]] for steps in in_windows if len(steps)], dtype=np.int64))
-    draft = assemble(columns, info.process_groups, beside.issued or None, since if len(since) else None, own)
-    steps, events = _steps(draft, _on_device_clock(lines, beside.device_waits), host, in_windows)
+    draft = held.draft if held is not None else None
+    if draft is None:
+        draft = assemble(columns, info.process_groups, beside.issued or None, since if len(since) else None, own)
+    steps, events = _steps(draft, lines, host, in_windows)
+    steps = _on_device_clock(steps, beside.device)
     return Trace(
         info=info,
         names=draft.names,
@@ -89,11 +96,24 @@ def _of_their_profiler(files: RankFiles, info: RankInfo, caveats: Sequence[str],
     return trace_of(info, draft, windows, caveats=(*caveats, *columns.caveats), extra=columns.extra)
 
 
-def _on_device_clock(lines: Sequence[StepLine], device_waits: Mapping[int, int]) -> Sequence[StepLine]:
-    """The steps with what the device says of blocked time, where it does: the host only told it to wait."""
-    if not device_waits:
-        return lines
-    return [dataclasses.replace(line, blocked=device_waits.get(line.index, line.blocked)) for line in lines]
+def _on_device_clock(steps: Steps, device: Mapping[int, DeviceStep]) -> Steps:
+    """The steps with what the device says of them: the host only told it to wait, and may be many steps ahead of it.
+
+    Where it says nothing of a step, as of those that it was too far behind in, the host's time of that step is none of the device's.
+    """
+    if not device:
+        return steps
+    said = [device.get(index) for index in steps.index.tolist()]
+    blocked = [one.wait if one else host for one, host in zip(said, steps.blocked_ns.tolist(), strict=True)]
+    times = np.array([one.time if one else UNKNOWN for one in said], dtype=np.int64)
+    times[steps.profiled] = UNKNOWN
+    untold = (times == UNKNOWN) & ~steps.profiled
+    return dataclasses.replace(
+        steps,
+        blocked_ns=np.array(blocked, dtype=np.int64),
+        device_ns=times,
+        perturbed=steps.perturbed | (untold & (times != UNKNOWN).any()),
+    )
 
 
 def _offset_ns(info: RankInfo, path: Path) -> tuple[int, list[str]]:
@@ -192,6 +212,7 @@ def _steps(draft: Draft, lines: Sequence[StepLine], host: Spans, in_windows: Seq
         input_ns=np.array([line.input for line in lines], dtype=np.int64),
         runq_ns=np.array([line.runq for line in lines], dtype=np.int64),
         cpu_ns=np.array([line.cpu for line in lines], dtype=np.int64),
+        device_ns=np.full(len(lines), UNKNOWN, dtype=np.int64),
         profiled=profiled,
         perturbed=np.array([line.perturbed for line in lines], dtype=np.bool_),
     )

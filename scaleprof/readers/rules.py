@@ -157,7 +157,8 @@ RULES: tuple[Rule, ...] = (
     _rule(
         Place.ANNOTATION,
         Kind.CHECKPOINT,
-        _ANY_CASE + r"(save|write|load|async)_?(model_?)?(checkpoint|ckpt|state_dict)|torch\.(save|load)\b",
+        _ANY_CASE + r"(save|saving|write|writing|load|loading|async)[ _]?(model[ _]?)?(checkpoint|ckpt|state_dict)|"
+        r"(checkpoint|ckpt)[ _](save|write|load)|torch\.(save|load)\b",
     ),
     _rule(Place.ANNOTATION, Kind.PHASE, ""),
 )

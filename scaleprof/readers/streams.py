@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 from sys import intern
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -157,10 +157,23 @@ def issued_by_peers(lines: Iterable[dict[str, Any]], offset_ns: int) -> list[Iss
     return found
 
 
-def device_waits(lines: Iterable[dict[str, Any]]) -> dict[int, int]:
-    """How long the compute stream was blocked in each step, in ns of the device's clock."""
-    found = {whole(line.get("i")): whole(line.get("wait")) for line in lines}
-    return {step: waited for step, waited in found.items() if step >= 0 and waited >= 0}
+class DeviceStep(NamedTuple):
+    """What a device's own clock says of a step, in ns."""
+
+    wait: int
+    """How long the compute stream was blocked."""
+    time: int
+    """The whole step, UNKNOWN where the line does not say."""
+
+
+def device_steps(lines: Iterable[dict[str, Any]]) -> dict[int, DeviceStep]:
+    """By step: how long it took the device, and how long of that the compute stream was blocked."""
+    found = {}
+    for line in lines:
+        step, wait, time = (whole(line.get(name)) for name in ("i", "wait", "time"))
+        if step >= 0 and wait >= 0:
+            found[step] = DeviceStep(wait, time if time >= wait else UNKNOWN)
+    return found
 
 
 def tasks(lines: Iterable[dict[str, Any]], offset_ns: int) -> Tasks:

@@ -55,6 +55,7 @@ def steps_of(index: Ints, windows: Spans, host: Spans) -> Steps:
         input_ns=unknown,
         runq_ns=unknown,
         cpu_ns=unknown,
+        device_ns=unknown,
         profiled=np.ones(count, dtype=np.bool_),
         perturbed=np.zeros(count, dtype=np.bool_),
     )
@@ -74,12 +75,16 @@ def stretches(columns: Columns) -> Ints:
     return np.sort(np.array([columns.start_ns[rows[files == file]].min() for file in np.unique(files)], dtype=np.int64))
 
 
-def annotated_windows(draft: Draft, since: Ints = NO_TIMES, *, of_optimizer: bool = False) -> Windows:
+def annotated_windows(
+    draft: Draft, since: Ints = NO_TIMES, *, of_optimizer: bool = False, marked: tuple[Ints, Spans] | None = None
+) -> Windows:
     """Windows from `ProfilerStep#` annotations, or one over the whole trace. `since`: where each stretch of them begins.
+
+    `marked`: the numbers and host windows of steps that were marked otherwise.
 
     `of_optimizer`: what the profiler calls steps are batches if not every one of them ends with the optimizer's step; then they are joined.
     """
-    index, host = _annotated_steps(draft)
+    index, host = marked if marked is not None else _annotated_steps(draft)
     work = device_work(draft)
     if not len(index):
         return _whole_trace(draft, work)

@@ -79,14 +79,14 @@ def test_the_shares_add_up_to_the_idle_share_of_the_account() -> None:
 
 def test_the_headline_names_the_largest_cause_and_in_how_many_steps() -> None:
     result = concluded(job(item(3, 27), item(3, 27), []))
-    # In two of the four steps the call owns the gap: 10 in it, 60 after it, of which nothing has a name.
+    # In two of the four steps the call owns the gap: 10 in it, 60 after it.
     assert result.headline == (
         "The device is idle 70.0 % of the step, 35.0 % where a call of the host waits for the device and lets it run dry; "
-        "`aten::item` alone has 5.0 %, in 2 of 4 steps"
+        "`aten::item` alone has 35.0 %, in 2 of 4 steps"
     )
     assert result.title == "Why the device was idle"
     rows = result.tables["idle_names"].rows()
-    assert rows[0] == ["interpreter", "", 0.03, 0.3, 2, 1, 0, 2]
+    assert rows[0] == ["after_sync", "aten::item", 0.03, 0.3, 2, 1, 0, 0]
     assert ["sync", "aten::item", 0.005, 0.05, 2, 1, 0, 0] in rows
 
 

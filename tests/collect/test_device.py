@@ -1,5 +1,6 @@
 """Waits on a device's clock, with a device that answers when it is told to: there is no other way to hold it still."""
 
+import time
 import types
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,8 @@ def step(waits: DeviceWaits, device: Device, number: int, *waited_ms: float, com
             return "done"
 
         assert waits.around(pass_time) == "done"
+    waits.end_step()
+    device.now_ms += 1000  # what the recorder does between two steps is part of none
 
 
 def test_a_step_is_read_two_steps_later(device: Device) -> None:
@@ -77,9 +80,9 @@ def test_a_step_is_read_two_steps_later(device: Device) -> None:
     step(waits, device, 0, 3, 4)
     step(waits, device, 1, 1)
     assert list(waits.finished()) == []
-    waits.begin_step(2)
+    step(waits, device, 2)
     assert list(waits.finished()) == [{"i": 0, "wait": 7_000_000, "n_wait": 2, "time": 27_000_000}]
-    waits.begin_step(3)
+    step(waits, device, 3)
     assert [line["i"] for line in waits.finished()] == [1]
 
 
@@ -111,12 +114,35 @@ def test_events_are_used_again(device: Device) -> None:
     assert device.events < 40
 
 
+def test_the_end_of_the_job_looks_a_while_whether_the_device_gets_there(device: Device) -> None:
+    waits = DeviceWaits()
+    device.passed_ms = -1
+    step(waits, device, 0, 1)
+    waits.begin_step(1)
+    began = time.monotonic()
+    waits.settle(0.05)
+    assert 0.05 <= time.monotonic() - began < 1
+    device.passed_ms = float("inf")
+    waits.settle(60)
+    assert [line["time"] for line in waits.finished(0)] == [11_000_000]
+
+
+def test_a_step_that_begins_again_counts_from_there(device: Device) -> None:
+    """As after an evaluation between two steps."""
+    waits = DeviceWaits()
+    waits.begin_step(0)
+    device.now_ms += 500
+    step(waits, device, 0, 1)
+    assert [line["time"] for line in waits.finished(0)] == [11_000_000]
+
+
 def test_only_waits_of_the_stream_that_computes_count(device: Device) -> None:
     waits = DeviceWaits()
     waits.begin_step(0)
     assert waits.around(lambda: 1, stream=object()) == 1
     assert waits.around(lambda: 2, stream=device.stream) == 2
     for number in range(1, 4):
+        waits.end_step()
         waits.begin_step(number)
     assert next(iter(waits.finished()))["n_wait"] == 1
 
@@ -128,6 +154,7 @@ def test_nothing_is_recorded_into_a_graph(device: Device) -> None:
     assert waits.around(lambda: "captured") == "captured"
     device.capturing = False
     for number in range(1, 4):
+        waits.end_step()
         waits.begin_step(number)
     assert next(iter(waits.finished()))["n_wait"] == 0
 
@@ -172,9 +199,10 @@ def test_a_recording_writes_what_the_device_says_and_the_reader_takes_it(device:
     [run] = tmp_path.iterdir()
     steps = read_recorded(run_of_directory(run).ranks[0]).steps
     assert steps.blocked_ns.tolist() == [line["wait"] for line in written]
+    assert steps.device_ns.tolist() == [line["time"] for line in written]
 
 
 def test_steps_that_were_given_up_are_said(device: Device, tmp_path: Path) -> None:
     device.passed_ms = -1
-    scaleprof.profile(tmp_path, level="light", sample_hz=0)(loop)(20)
+    scaleprof.profile(tmp_path, level="light", sample_hz=0)(loop)(80)
     assert any("too far behind" in warning for warning in info_of(tmp_path).warnings)

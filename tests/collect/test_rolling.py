@@ -33,6 +33,16 @@ def test_windows_follow_one_another_with_a_step_between(tmp_path: Path) -> None:
     assert [step["i"] for step in steps if step["perturbed"]] == [0, 2, 6, 7, 11, 12]
 
 
+def test_windows_on_a_gpu_are_short_and_lie_further_apart_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing one costs a quarter of a second there. A GPU is only pretended: the windows are those of the CPU's profiler."""
+    monkeypatch.setattr(rolling, "GPU_WINDOW_STEPS", 3)
+    monkeypatch.setattr(rolling, "cuda_in_use", lambda: True)
+    scaleprof.profile(tmp_path, windows=scaleprof.Windows(skip=2), sample_hz=0)(loop)(40)
+    assert windows_of(tmp_path) == [(2, 4, "timeline"), (8, 10, "timeline"), (17, 19, "timeline"), (32, 34, "timeline")]
+
+
 def test_operators_come_in_windows_and_the_timeline_fills_the_rest(tmp_path: Path) -> None:
     windows = scaleprof.Windows(skip=2, steps=2, every=7, count=2)
     scaleprof.profile(tmp_path, level="full", windows=windows, sample_hz=0)(loop)(14)
