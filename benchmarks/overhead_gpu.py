@@ -21,15 +21,15 @@ import torch
 import scaleprof
 from benchmarks.measuring import machine
 
-STEPS, LEFT_OUT = 60, 20
+LEFT_OUT = 20
 BARE = "nothing"
 JOBS = {"device-bound": (32768, 2048), "launch-bound": (64, 128)}
 """Rows and width of the layers."""
 
 
-def _arms(folder: Path) -> dict[str, Callable[[], AbstractContextManager[object]]]:
+def _arms(folder: Path, steps: int) -> dict[str, Callable[[], AbstractContextManager[object]]]:
     def recorded(level: str) -> AbstractContextManager[object]:
-        windows = scaleprof.Windows(skip=2, steps=STEPS)
+        windows = scaleprof.Windows(skip=2, steps=steps)
         return scaleprof.profile(folder, level=level, windows=windows, measure_cost=False)  # type: ignore[arg-type]
 
     return {
@@ -55,23 +55,25 @@ def _job(rows: int, width: int) -> Callable[[], None]:
     return step
 
 
-def _block_ms(step: Callable[[], None], arm: Callable[[], AbstractContextManager[object]]) -> float:
+def _block_ms(step: Callable[[], None], steps: int, arm: Callable[[], AbstractContextManager[object]]) -> float:
     """Mean time of a step, in ms."""
     with arm():
         for _ in range(LEFT_OUT):
             step()
         torch.cuda.synchronize()
         began = time.perf_counter()
-        for _ in range(STEPS - LEFT_OUT):
+        for _ in range(steps - LEFT_OUT):
             step()
         torch.cuda.synchronize()
-        return (time.perf_counter() - began) / (STEPS - LEFT_OUT) * 1e3
+        return (time.perf_counter() - began) / (steps - LEFT_OUT) * 1e3
 
 
 def main() -> None:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=60, help="in a block")
+    parser.add_argument("--only", nargs="*", default=(), help="of light, timeline, full")
     options = parser.parse_args()
     sys.stdout.write(f"{machine(('torch',))}, {torch.cuda.get_device_name()}\n\n")
     sys.stdout.write(
@@ -80,13 +82,13 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="overhead-"))
     for job, (rows, width) in JOBS.items():
         step = _job(rows, width)
-        arms = _arms(folder)
-        names = list(arms)
+        arms = _arms(folder, options.steps)
+        names = [name for name in arms if name == BARE or not options.only or name in options.only]
         found: dict[str, list[float]] = {name: [] for name in names}
         for number in range(-1, options.rounds):
             for place in range(len(names)):
                 name = names[(place + number) % len(names)]
-                ms = _block_ms(step, arms[name])
+                ms = _block_ms(step, options.steps, arms[name])
                 if number >= 0:  # the first round warms up
                     found[name].append(ms)
             shutil.rmtree(folder, ignore_errors=True)

@@ -6,10 +6,12 @@
                             collectives.jsonl.gz   the flight recorder's entries (torch's own keys)
                             p2p.jsonl.gz           point-to-point transfers, each with its peer
                             waits.jsonl.gz         when the calling thread was blocked
+                            pauses.jsonl           when the interpreter collected garbage or torch.compile compiled
                             device.jsonl           how long the compute stream was blocked, by the device's own clock
                             tasks.jsonl            independent tasks, where the training names them
                             samples.jsonl          hardware and process counters
-                            trace-<first>-<last>.<level>.json.gz   the profiler's own file, one per window of steps
+                            trace-<first>-<last>.<level>.json.gz   the profiler's own file, one per window of steps; TensorFlow's is .xplane.pb
+                            horovod-timeline.json.gz   rank 0 of a Horovod job: what the coordinator saw; without .gz while it is written
                   truth.json                             synthetic runs only: what an analysis must find
 
 Whole files are written to a temporary name and renamed; streams (`*.jsonl*`) are append-only, so that a killed job leaves what it had.
@@ -42,9 +44,11 @@ STEPS_FILE = "steps.jsonl"
 COLLECTIVES_FILE = "collectives.jsonl.gz"
 P2P_FILE = "p2p.jsonl.gz"
 WAITS_FILE = "waits.jsonl.gz"
+PAUSES_FILE = "pauses.jsonl"
 DEVICE_FILE = "device.jsonl"
 TASKS_FILE = "tasks.jsonl"
 SAMPLES_FILE = "samples.jsonl"
+HOROVOD_FILE = "horovod-timeline.json"
 TRUTH_FILE = "truth.json"
 SEGMENTS = 8
 """Segments that a full stream has: the beginning of the job and the newest ones, each of the same part of the bytes."""
@@ -60,7 +64,7 @@ CACHE_VARIABLE = "SCALEPROF_CACHE"
 _LATEST_NS = 1 << 61  # the year 2043, and times that add up within 64 bits
 _RANK_FOLDER = re.compile(r"rank-(\d{5,})")
 _SEGMENT_FILE = re.compile(r"(.+?)\.(\d{5,})(\.jsonl(?:\.gz)?)")
-_TRACE_FILE = re.compile(r"trace-(\d+)-(\d+)\.(light|timeline|full)\.json(\.gz)?")
+_TRACE_FILE = re.compile(r"trace-(\d+)-(\d+)\.(light|timeline|full)\.(?:json|xplane\.pb)(\.gz)?")
 
 _SPLIT_THE_MODEL = frozenset(
     {"tp", "sp", "pp", "cp", "ep", "tensor", "pipeline", "context", "expert", "1f1b", "gpipe", "interleaved"}
@@ -93,15 +97,20 @@ def rank_of_folder(name: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def trace_file_name(first_step: int, last_step: int, level: Level) -> str:
+def trace_file_name(first_step: int, last_step: int, level: Level, suffix: str = "json.gz") -> str:
     """The name of a profiler window's file; `last_step` is the last step inside, not the one after."""
-    return f"trace-{first_step:06d}-{last_step:06d}.{level}.json.gz"
+    return f"trace-{first_step:06d}-{last_step:06d}.{level}.{suffix}"
 
 
 def window_of_trace_file(name: str) -> tuple[int, int, Level] | None:
     """First step, last step and level from a window's file name; None for other files."""
     found = _TRACE_FILE.fullmatch(name)
     return (int(found[1]), int(found[2]), found[3]) if found else None  # type: ignore[return-value]
+
+
+def horovod_timeline_of(folder: Path) -> Path | None:
+    """The Horovod timeline in the folder of rank 0; None where there is none."""
+    return next((path for end in (".gz", "") if (path := folder / (HOROVOD_FILE + end)).exists()), None)
 
 
 def stream_bytes(stream: str) -> int:
@@ -246,6 +255,10 @@ class RankFiles:
     """Profiler files, in order of time."""
     folder: Path | None = None
     """The rank's own folder, where this project recorded it."""
+    timeline: Path | None = None
+    """The Horovod timeline of the job, which rank 0 wrote about the operations of all ranks."""
+    world_size: int | None = None
+    """Of foreign files: how many ranks their run has, as far as all of them say."""
 
     @property
     def size_bytes(self) -> int:

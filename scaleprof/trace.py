@@ -218,6 +218,26 @@ def _no_tasks() -> Tasks:
 
 
 @dataclass(frozen=True)
+class Pauses:
+    """When the interpreter stopped for something that is no training, one row a pause, in order of time."""
+
+    start_ns: Ints
+    dur_ns: Ints
+    name: Ints
+    """Row in `Names`, whose kind is `Kind.GC` or `Kind.COMPILE`."""
+
+    @property
+    def spans(self) -> Spans:
+        """Start and end of each."""
+        return Spans(self.start_ns, self.start_ns + self.dur_ns)
+
+
+def _no_pauses() -> Pauses:
+    nothing = np.zeros(0, dtype=np.int64)
+    return Pauses(nothing, nothing, nothing)
+
+
+@dataclass(frozen=True)
 class Trace:
     """One process."""
 
@@ -239,6 +259,7 @@ class Trace:
     blocked: Blocked = field(default_factory=_no_blocked)
     """The waits one by one; empty where not recorded."""
     tasks: Tasks = field(default_factory=_no_tasks)
+    pauses: Pauses = field(default_factory=_no_pauses)
     extra: dict[str, int] = field(default_factory=dict)
     """Counts a reader wants shown: events_lost, device_events_without_launch, ..."""
 

@@ -9,7 +9,7 @@ from scaleprof.align import RankFacts, RunView, align
 from scaleprof.analyses import ANALYSES
 from scaleprof.intervals import EMPTY, Spans, spans
 from scaleprof.run import RankInfo, RunInfo
-from scaleprof.trace import UNKNOWN, Comm, Copies, Events, Kind, Lanes, Names, Operations, Samples, Steps, Trace
+from scaleprof.trace import UNKNOWN, Comm, Copies, Events, Kind, Lanes, Names, Operations, Pauses, Samples, Steps, Trace
 
 HOST, WORKER, STREAM_7, STREAM_20 = range(4)
 """Lanes of a made trace: the main thread, a gloo worker, two streams of device 0."""
@@ -105,6 +105,22 @@ def make_trace(made: Made) -> Trace:
             np.array(counted, dtype=np.int32), np.array([events[row].flops for row in counted], dtype=np.int64)
         ),
     )
+
+
+def with_pauses(trace: Trace, *pauses: tuple[int, int, Kind]) -> Trace:
+    """The same trace with pauses of the interpreter: start, duration in ns, kind."""
+    names = trace.names
+    kinds = list(dict.fromkeys(kind for _, _, kind in pauses))
+    names = replace(
+        names,
+        text=(*names.text, *(kind.name.lower() for kind in kinds)),
+        category=(*names.category, *("scaleprof" for _ in kinds)),
+        kind=np.concatenate((names.kind, np.array(kinds, dtype=np.uint8))),
+        by_rule=np.concatenate((names.by_rule, np.ones(len(kinds), dtype=np.bool_))),
+    )
+    row = np.array([len(trace.names.text) + kinds.index(kind) for _, _, kind in pauses], dtype=np.int64)
+    start, dur = (np.array([pause[place] for pause in pauses], dtype=np.int64) for place in (0, 1))
+    return replace(trace, names=names, pauses=Pauses(start, dur, row))
 
 
 def _steps(steps: Sequence[Step]) -> Steps:

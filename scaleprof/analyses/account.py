@@ -4,7 +4,7 @@ Three ways to know what is compute, each step says which one it used:
 - `device`     kernels on an accelerator; communication and copies count only where no kernel runs.
 - `operators`  leaf operators on the host threads that compute, minus waits and input; for CPU runs with operator events.
 - `emulated`   the spans of an emulated device; what is neither such a span nor blocked is idle.
-- `subtracted` step - blocked - input, for CPU runs that recorded only communication.
+- `subtracted` step - blocked - input - pauses, for CPU runs that recorded only communication, and GPUs without a profiler (on their own clock).
 On the CPU communication is exposed where the calling thread was blocked in it, or where it runs while nothing computes (`operators`).
 """
 
@@ -165,15 +165,30 @@ def _divide(trace: Trace, activity: Activity, windows: Spans, rows: Ints) -> Int
     return np.column_stack((compute, exposed_comm, exposed_memory, comm, overlapped))
 
 
+def pauses_of(trace: Trace, activity: Activity, windows: Spans) -> Ints:
+    """Pauses of the interpreter in which the thread was not blocked in communication, by window, row of `Names` and ns: three columns."""
+    spans, names = trace.pauses.spans, trace.pauses.name
+    found = []
+    for name in np.unique(names).tolist():  # two at most
+        here = union(Spans(*(edge[names == name] for edge in spans)))
+        ns = covered(subtract(here, activity.exposable), windows)
+        found.append(np.column_stack((np.arange(len(ns)), np.full(len(ns), name), ns)))
+    return np.concatenate(found) if found else np.zeros((0, 3), dtype=np.int64)
+
+
 def _subtract_blocked(trace: Trace, activity: Activity, windows: Spans, rows: Ints) -> Ints:
     steps, length = trace.steps, lengths_of(trace, [activity], windows, rows)
     blocked = covered(activity.exposable, windows)
     if not len(trace.waits.start):  # of a device, or an older or cut-off recording: the step lines hold the sums
         blocked = np.clip(steps.blocked_ns[rows], 0, length)
     waiting_for_input = np.clip(steps.input_ns[rows], 0, length - blocked)
+    paused = np.zeros(len(rows), dtype=np.int64)
+    pauses = pauses_of(trace, activity, windows)
+    np.add.at(paused, pauses[:, 0], pauses[:, 2])
+    paused = np.minimum(paused, length - blocked - waiting_for_input)
     comm = covered(activity.comm, windows)
     overlapped = covered(subtract(activity.comm, activity.exposable), windows)
-    compute = length - blocked - waiting_for_input
+    compute = length - blocked - waiting_for_input - paused
     return np.column_stack((compute, blocked, np.zeros_like(blocked), comm, overlapped))
 
 
@@ -185,7 +200,7 @@ def _host_activity(trace: Trace) -> Activity:
     leaves = leaf_operators(trace)
     if leaves.any():
         rows = leaves | spans_of_compute
-        compute = subtract(_without_input(trace, rows), blocked)
+        compute = subtract(_without_input(trace, rows), union(blocked, trace.pauses.spans))
         return Activity("operators", compute, comm, EMPTY, union(comm, blocked), _sum_by_step(trace, rows))
     if spans_of_compute.any():
         compute = union(events.spans(spans_of_compute))

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from scaleprof.align.matching import SYNCHRONISING
 from scaleprof.analyses.account import Activity, activities_of
 from scaleprof.intervals import EMPTY, Ints, Spans, covered, intersect, subtract, union
 from scaleprof.results import Table
@@ -29,9 +30,9 @@ def arrivals(trace: Trace) -> Table:
     """One row per operation of this rank, in the order of the fact on collectives, times in ns, UNKNOWN where it did not run.
 
     `ready_ns`: when all compute that was launched before it had ended, or when it started, if that was sooner: it may start later only because its
-    stream was taken. `end_ns`. `met_row`: the latest operation of its group that had ended by then with nothing computed meanwhile, UNKNOWN for none:
-    what followed waited for it, so that from its end on the ranks of the group set out together. `<doing>_ready_ns` and `<doing>_end_ns`: how much of
-    each of `DOINGS` there had been by those two times.
+    stream was taken. `end_ns`. `met_row`: the latest operation of its group that had ended by then, for which all wait, with nothing computed
+    meanwhile, UNKNOWN for none: what followed waited for it, so that from its end on the ranks of the group set out together. `<doing>_ready_ns` and
+    `<doing>_end_ns`: how much of each of `DOINGS` there had been by those two times.
     """
     comm, events = trace.comm, trace.events
     ran = comm.row >= 0
@@ -79,9 +80,12 @@ def _met(trace: Trace, ready: Ints, end: Ints, awaited: NDArray[np.bool_]) -> In
     if not len(ran):
         return met
     _, group = np.unique(np.array(comm.group, dtype=object)[ran].astype(str), return_inverse=True)
+    meets = awaited & np.isin(
+        np.array(comm.op, dtype=object), (*SYNCHRONISING, "unknown")
+    )  # the root of a broadcast goes on alone
     for number in range(int(group.max()) + 1):  # a few groups
         here = ran[group == number]
-        before = here[awaited[here]]
+        before = here[meets[here]]
         before = before[np.argsort(end[before], kind="stable")]
         place = np.searchsorted(end[before], ready[here], side="right") - 1
         known = place >= 0
@@ -94,7 +98,11 @@ def _parts(trace: Trace, activity: Activity) -> Mapping[str, Spans]:
     what then runs beside is not what it waits for."""
     compute, late = activity.compute, _unlaunched(trace, activity)
     events, kinds = trace.events, trace.kinds
-    causes = {name: union(events.spans(kinds == kind)) for name, kind in HOST_CAUSES.items()}
+    paused = trace.names.kind[trace.pauses.name]
+    causes = {
+        name: union(events.spans(kinds == kind), Spans(*(edge[paused == kind] for edge in trace.pauses.spans)))
+        for name, kind in HOST_CAUSES.items()
+    }
     held, busy = {}, compute
     for name in _HELD_UP:
         held[name] = subtract(intersect(causes[name], late), busy)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from scaleprof.analyses.account import Activity, account, activities_of, lengths_of, windows_of
-from scaleprof.analyses.host import FAR, NOBODY, Cause, Doing, Host, overlay
+from scaleprof.analyses.account import Activity, account, activities_of, lengths_of, pauses_of, windows_of
+from scaleprof.analyses.host import FAR, NOBODY, Cause, Doing, Host, cause_of, overlay
 from scaleprof.intervals import Ints, Spans, subtract, union
 from scaleprof.results import Table
 from scaleprof.trace import Kind, Trace
@@ -145,11 +145,10 @@ def _mean(trace: Trace, cells: Ints, devices: int) -> tuple[Ints, Ints]:
 
 
 def _of_host(trace: Trace, activity: Activity, windows: Spans, rows: Ints, *, named: bool) -> _Parts:
-    """Idle time of the host itself. By subtraction it is the input that the steps tell of; else what the threads do while nothing computes."""
+    """Idle time of the host itself. By subtraction it is the input that the steps tell of, and pauses; else what the threads do while nothing
+    computes."""
     if activity.method == "subtracted":
-        idle_ns = np.asarray(account(trace)["idle_ns"])
-        told = np.arange(len(rows))
-        return _Parts(told, np.full(len(rows), Cause.INPUT), np.full(len(rows), NOBODY), idle_ns)
+        return _of_steps(trace, activity, windows, rows)
     gaps = subtract(union(windows), union(activity.compute, activity.exposable))
     window, piece, pieces = overlay(windows, np.column_stack(gaps).ravel())
     inside = piece % 2 == 1
@@ -158,6 +157,26 @@ def _of_host(trace: Trace, activity: Activity, windows: Spans, rows: Ints, *, na
     count = int(inside.sum())
     late = _Late(window[inside], _chosen(pieces, inside), np.full(count, NOBODY), np.ones(count, bool))
     return _walked(host, host.main, late, host.doing(host.main), named=named)
+
+
+def _of_steps(trace: Trace, activity: Activity, windows: Spans, rows: Ints) -> _Parts:
+    """Pauses, as far as they are idle time, and input for the rest of it."""
+    left = np.asarray(account(trace)["idle_ns"]).copy()
+    pauses = pauses_of(trace, activity, windows)
+    taken = np.zeros(len(pauses), dtype=np.int64)
+    waited = np.minimum(np.maximum(trace.steps.input_ns[rows], 0), left)
+    left -= waited
+    for row, (window, _, ns) in enumerate(pauses.tolist()):  # two kinds at most
+        taken[row] = min(ns, left[window])
+        left[window] -= taken[row]
+    causes = [int(cause_of(Kind(kind))) for kind in trace.names.kind[pauses[:, 1]].tolist()]
+    told = np.arange(len(rows))
+    return _Parts(
+        np.concatenate((told, pauses[:, 0])),
+        np.concatenate((np.full(len(rows), int(Cause.INPUT)), np.array(causes, dtype=np.int64))),
+        np.concatenate((np.full(len(rows), NOBODY), pauses[:, 1])),
+        np.concatenate((waited + left, taken)),
+    )
 
 
 def _on_calling_threads(trace: Trace) -> Ints:

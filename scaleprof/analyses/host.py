@@ -84,6 +84,11 @@ _STEP = "ProfilerStep#"
 _PINNING = "aten::pin_memory"
 
 
+def cause_of(kind: Kind) -> Cause:
+    """Of a pause."""
+    return Cause.GC if kind == Kind.GC else Cause.COMPILE
+
+
 @dataclass(frozen=True)
 class Doing:
     """All of time in pieces, by what is done: the first before the first edge, the last behind the last."""
@@ -124,6 +129,7 @@ class Host:
         self._layers = _layers(trace)
         self._rows = np.zeros(0, dtype=np.int64)
         self._loading = loading(trace)
+        self._pauses = _of_pauses(trace)
         self._by_lane: dict[int, Doing] = {}
 
     def look_at(self, within: Spans) -> None:
@@ -138,8 +144,8 @@ class Host:
     def doing(self, lane: int) -> Doing:
         """What a thread does, holes filled by the others and told by their length."""
         chain = [one for one in dict.fromkeys([lane, *self._lanes]) if one >= 0]
-        waits = self._trace.waits
-        return _told_holes(_first_of([*(self._of_lane(one) for one in chain), _spread(waits, Cause.HOST_COMM)]))
+        waits = _spread(self._trace.waits, Cause.HOST_COMM)
+        return _told_holes(_first_of([self._pauses, *(self._of_lane(one) for one in chain), waits]))
 
     def named(self, doing: Doing, lane: int) -> Doing:
         """The same with holes named by the innermost Python frame or phase around them."""
@@ -310,6 +316,19 @@ def _innermost(of: Spans, name: Ints) -> Doing:
     last = np.append(times[1:] != times[:-1], True)[: count * 2]
     told = np.concatenate(([NOBODY], names[last]))
     return Doing(times[last], np.full(len(told), Cause.UNTRACED, dtype=np.int64), told)
+
+
+def _of_pauses(trace: Trace) -> Doing:
+    """The pauses that a recording noted: all threads stand still in them, or wait for what is made."""
+    spans, names = _outermost(trace.pauses.spans, trace.pauses.name)
+    edges = _sorted([np.column_stack(spans).ravel()])
+    left = np.concatenate(([-FAR], edges))
+    cause, name = np.full(len(left), _HOLE, dtype=np.int64), np.full(len(left), NOBODY, dtype=np.int64)
+    if len(names):
+        place, hit = _hits(spans, left)
+        name[hit] = names[place[hit]]
+        cause[hit] = [cause_of(Kind(kind)) for kind in trace.names.kind[name[hit]].tolist()]
+    return Doing(edges, cause, name)
 
 
 def _spread(of: Spans, cause: Cause) -> Doing:

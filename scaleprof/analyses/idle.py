@@ -283,7 +283,8 @@ def _caveats(found: Idle) -> list[str]:
     total = int(by_cause.sum())
     if found.subtracted:
         caveats.append(
-            "only waiting for input was measured: pauses and the host's own work count as compute here; level full tells them apart"
+            "only waiting for input, garbage collection and compilation were measured: what the host does besides counts as compute here; "
+            "level full tells it apart"
         )
         return caveats
     if not found.has_device and found.untraced_ranks:

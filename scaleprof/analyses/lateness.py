@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from scaleprof.align import RunView
+from scaleprof.analyses.base import percent
 from scaleprof.analyses.delays import Delays, Seen
 from scaleprof.analyses.remedies import REMEDIES
 from scaleprof.models.blame import Blame
@@ -39,7 +40,17 @@ WORDS = {
     "alloc": "memory allocation",
     "sync": "its host waits for the device",
     "idle": "its host is late",
+    "host": "its host is late",
 }
+_HOST = ("idle", "sync", "gc", "checkpoint", "compile", "alloc")
+"""What keeps a host from launching work: where none of these explains enough, all of them together may."""
+_LEAST_SAID = 0.05
+_OF_HOST = {
+    "idle": "without a reason that was recorded", "sync": "waiting for the device", "gc": "collecting garbage", "checkpoint": "at a checkpoint",
+    "compile": "compiling", "alloc": "allocating memory",
+}  # fmt: skip
+COVERAGE = 0.8
+"""A cause is named only where it explains so much of what the rank costs."""
 _FINDINGS = {
     "more work": "transient-imbalance",
     "memory": "exposed-copies",
@@ -49,6 +60,7 @@ _FINDINGS = {
     "compile": "compilation",
     "alloc": "allocation",
     "sync": "host-sync",
+    "host": "late-idle",
 }
 """Causes that the whole job may have as well: the same helps against them on one rank."""
 
@@ -96,7 +108,12 @@ def causes_of(view: RunView, seen: Seen, blame: Blame, delays: Delays, rank: int
     detail = ""
     if cause == "compute":
         cause, detail = _of_compute(view, rank, sorted(others)[:MOST_COMPARED], np.unique(seen.step[mine]).tolist())
-    return Lateness(cause, by_doing[most] / total, shares, detail)
+    share = by_doing[most] / total
+    of_host = {name: by_doing[name] / total for name in shares if name in _HOST}
+    if cause in _HOST and share < COVERAGE <= sum(of_host.values()):
+        said = [f"{percent(value)} {_OF_HOST[name]}" for name, value in of_host.items() if value >= _LEAST_SAID]
+        return Lateness("host", sum(of_host.values()), shares, ", ".join(said))
+    return Lateness(cause, share, shares, detail)
 
 
 def _of_compute(view: RunView, rank: int, others: Sequence[int], steps: Sequence[int]) -> tuple[str, str]:

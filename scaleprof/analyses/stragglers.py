@@ -13,7 +13,7 @@ from scaleprof.analyses.arrivals import arrivals
 from scaleprof.analyses.base import Analysis, listed, many, percent, severity_of
 from scaleprof.analyses.delays import Delays, Seen
 from scaleprof.analyses.exchange import MOST_DISAGREEING
-from scaleprof.analyses.lateness import Lateness, causes_of
+from scaleprof.analyses.lateness import COVERAGE, Lateness, causes_of
 from scaleprof.analyses.remedies import REMEDIES
 from scaleprof.analyses.time import NEEDS as TIME_NEEDS
 from scaleprof.analyses.time import leaves_of
@@ -25,13 +25,12 @@ from scaleprof.results import Axis, Chart, Finding, Layer, Metric, Result, Table
 from scaleprof.trace import UNKNOWN
 
 TWICE = 2.0
-"""A rank is named a straggler only where it costs more than so many fair shares of all waiting."""
+"""A rank is named a straggler only where it costs more than so many fair shares of all waiting; of few ranks, which have large shares each, more than
+half way from the fair share to all of it."""
 WORTH = 0.01
 """Share of the time of all other ranks that a straggler must cost to be named."""
 FEWEST_STEPS = 3
 """The collectives of a step depend on one another, so that each step is one sample of who comes last."""
-COVERAGE = 0.8
-"""A cause is named only where it explains so much of what the rank costs."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +186,7 @@ def stragglers_of(seen: Seen, blame: Blame, total_ns: int, ranks: int) -> list[S
     chances = persistent(often, chances_of, heaped=_heaped(seen, blame, list(chances_of)))
     waited = int(blame.cost_ns.sum())
     fair = waited / max(ranks, 1)
+    much = min(TWICE * fair, (waited + fair) / 2)
     steps = len(np.unique(seen.step))
     found = []
     for rank in np.unique(blame.last[blame.last >= 0]).tolist():
@@ -196,7 +196,7 @@ def stragglers_of(seen: Seen, blame: Blame, total_ns: int, ranks: int) -> list[S
         gain_share = min(_gain_ns(seen, blame, mine) / steps / step_ns, 1.0)
         # A rank that makes all others wait for 1 % of the step costs less than 1 % of the time of all: it does not wait itself.
         worth = cost * ranks >= WORTH * total_ns * (ranks - 1)
-        named = rank in chances and cost > TWICE * fair and worth
+        named = rank in chances and cost > much and worth
         found.append(Straggler(rank, often[rank], chances.get(rank), cost / total_ns, gain_share, named))
     return sorted(found, key=lambda one: (-one.cost_share, one.rank))
 

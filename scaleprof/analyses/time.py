@@ -33,7 +33,7 @@ _METHOD_WORDS = {
     "device": "compute is measured: the union of kernels on the device",
     "operators": "compute is measured: the union of leaf operators on the threads that compute",
     "emulated": "compute is measured: the spans of the emulated device; time that is neither such a span nor blocked is idle",
-    "subtracted": "compute is by subtraction: step - blocked in communication - waiting for input",
+    "subtracted": "compute is by subtraction: step - blocked in communication - waiting for input - pauses of the interpreter",
 }
 
 
@@ -221,7 +221,7 @@ def _caveats(leaves: Leaves) -> list[str]:
     caveats = []
     if leaves.method == "subtracted":
         caveats.append(
-            "compute is by subtraction (step - blocked - input): host overhead and pauses count as compute; level full measures it"
+            "compute is by subtraction (step - blocked - input - pauses): what the host does besides counts as compute; level full measures it"
         )
     exposed, untold = leaves.exposed_ns, leaves.by_leaf_ns["exposed_untold"]
     if exposed <= NEGLIGIBLE * leaves.window_ns:

@@ -27,6 +27,7 @@ from scaleprof.collect.kineto import OpenWindow, Profiler
 from scaleprof.collect.options import Options
 from scaleprof.collect.output import READ_S, Output
 from scaleprof.collect.patching import Patches
+from scaleprof.collect.pauses import Pauses
 from scaleprof.collect.peers import PointToPoint
 from scaleprof.collect.rolling import RollingWindows
 from scaleprof.collect.sampler import Sampler
@@ -37,6 +38,7 @@ from scaleprof.collect.waits import WaitPoints
 from scaleprof.run import (
     DEVICE_FILE,
     P2P_FILE,
+    PAUSES_FILE,
     SAMPLES_FILE,
     STEPS_FILE,
     WAITS_FILE,
@@ -68,6 +70,7 @@ class Session:
         self.inputs = InputPoints(self._counters, guard, self)
         self.tasks = Tasks(self)
         self.device = DeviceWaits()
+        self._pauses = Pauses()
         self.wait_points = WaitPoints(self, guard)
         self._seen = Seen()
         self._looks = Looks()
@@ -102,10 +105,10 @@ class Session:
         self._uninstall()
         if error is not None and not isinstance(error, GeneratorExit):
             self.known.exception = in_words(error)
-        with self.guard.on("the last steps' waits on the device are missing"):
+        with self.guard.on("the last steps' waits on the device and pauses are missing"):
             if error is None:
                 self.device.settle(LAST_STEPS_S)
-            self._write_device_waits(steps_later=0)
+            self._write_asides(steps_later=0)
         if error is None:  # of a job that fails nobody else may come
             self._clocks.at_end()
         with self.guard.on("the clock was not read at the end"):
@@ -131,6 +134,7 @@ class Session:
         self._part("steps", self._hook_optimizers)
         self._part("wait_points", lambda: self.wait_points.install(patches))
         self._part("inputs", lambda: self.inputs.install(patches))
+        self._part("pauses", self._pauses.install)
         self._part("autocast", lambda: watch_autocast(patches, self.in_job, self._seen.autocast))
         self._part("named_spans", lambda: NamedSpans(self, self.guard, self._seen).install(patches))
         self._part("other_profilers", lambda: self.windows.install(patches, self.is_ours, self._cut_window))
@@ -157,7 +161,8 @@ class Session:
         self._hooks = OptimizerHooks(self._on_optimizer, self.guard)
 
     def _uninstall(self) -> None:
-        for part in (self._sampler and self._sampler.stop, self._hooks and self._hooks.remove, self._patches.undo):
+        stop_sampling, unhook = self._sampler and self._sampler.stop, self._hooks and self._hooks.remove
+        for part in (stop_sampling, unhook, self._pauses.remove, self._patches.undo):
             with self.guard.on("not everything could be put back as it was"):
                 if part:
                     part()
@@ -261,8 +266,8 @@ class Session:
         if self._looks.is_due(self.step_number):
             self._look_at_job()
         self.out.read_flight_recorder_in_time()
-        with self.guard.on("waits on the device are missing"):
-            self._write_device_waits()
+        with self.guard.on("waits on the device or pauses are missing"):
+            self._write_asides()
         with self.guard.on("a profiler window could not be opened, closed or saved"):
             if self.known.capabilities.get("profiler") and self.windows.turn(
                 self.step_number, bare=self._next_is_bare()
@@ -372,7 +377,10 @@ class Session:
     def _on_sample(self, time_ns: int, counters: Mapping[str, float]) -> None:
         self.out.line(SAMPLES_FILE, {"t": time_ns, **counters})
 
-    def _write_device_waits(self, *, steps_later: int = STEPS_LATER) -> None:
+    def _write_asides(self, *, steps_later: int = STEPS_LATER) -> None:
+        """What the device and the interpreter have told by now."""
+        for line in self._pauses.lines():
+            self.out.line(PAUSES_FILE, {**line, "i": self.step_number - 1})
         for line in self.device.finished(steps_later):
             self.out.line(DEVICE_FILE, line)
         if self.device.given_up:

@@ -17,11 +17,12 @@ from scaleprof.readers.streams import (
     device_steps,
     issued_by_peers,
     issued_by_recorder,
+    pause_lines,
     sample_columns,
     tasks,
     wait_lines,
 )
-from scaleprof.run import COLLECTIVES_FILE, DEVICE_FILE, P2P_FILE, SAMPLES_FILE, TASKS_FILE, WAITS_FILE
+from scaleprof.run import COLLECTIVES_FILE, DEVICE_FILE, P2P_FILE, PAUSES_FILE, SAMPLES_FILE, TASKS_FILE, WAITS_FILE
 from scaleprof.trace import Blocked, Samples, Steps, Tasks
 
 
@@ -38,13 +39,15 @@ class Beside:
     issued: list[Issued]
     """Collectives and point-to-point transfers."""
     tasks: Tasks
+    pauses: list[tuple[int, int, str]]
+    """Start, duration, and what for."""
     caveats: tuple[str, ...]
 
 
 def beside_steps(folder: Path, lines: Sequence[StepLine], host: Spans, offset_ns: int) -> Beside:
     """Every stream of a rank's folder but its steps; what is missing of each is a caveat."""
-    names = (WAITS_FILE, SAMPLES_FILE, COLLECTIVES_FILE, P2P_FILE, DEVICE_FILE, TASKS_FILE)
-    waits, samples, collectives, transfers, device, named = streams = [Stream(folder, name) for name in names]
+    names = (WAITS_FILE, SAMPLES_FILE, COLLECTIVES_FILE, P2P_FILE, DEVICE_FILE, TASKS_FILE, PAUSES_FILE)
+    waits, samples, collectives, transfers, device, named, stopped = streams = [Stream(folder, name) for name in names]
     held = Beside(
         waits=wait_lines(waits, offset_ns),
         waits_missing=Spans(*np.zeros((2, 0), dtype=np.int64)),
@@ -52,6 +55,7 @@ def beside_steps(folder: Path, lines: Sequence[StepLine], host: Spans, offset_ns
         samples=sample_columns(samples, offset_ns),
         issued=_issued(issued_by_recorder(collectives), issued_by_peers(transfers, offset_ns)),
         tasks=tasks(named, offset_ns),
+        pauses=pause_lines(stopped, offset_ns),
         caveats=(),
     )
     index = np.array([line.index for line in lines], dtype=np.int64)

@@ -35,7 +35,10 @@ from scaleprof.run import (
     read_rank_info,
     window_of_trace_file,
 )
-from scaleprof.trace import UNKNOWN, Events, Steps, Trace
+from scaleprof.trace import UNKNOWN, Events, Kind, Names, Pauses, Steps, Trace
+
+_PAUSES = {"gc": ("garbage collection", Kind.GC), "compile": ("torch.compile", Kind.COMPILE)}
+"""What our own lines call pauses: the name that is shown, and the kind."""
 
 
 def read_recorded(files: RankFiles, own: Sequence[str] = ()) -> Trace:
@@ -65,9 +68,10 @@ def read_recorded(files: RankFiles, own: Sequence[str] = ()) -> Trace:
         draft = assemble(columns, info.process_groups, beside.issued or None, since if len(since) else None, own)
     steps, events = _steps(draft, lines, host, in_windows)
     steps = _on_device_clock(steps, beside.device)
+    names, pauses = _pauses(draft.names, beside.pauses)
     return Trace(
         info=info,
-        names=draft.names,
+        names=names,
         lanes=draft.lanes,
         events=events,
         comm=draft.comm,
@@ -79,6 +83,7 @@ def read_recorded(files: RankFiles, own: Sequence[str] = ()) -> Trace:
         caveats=(*caveats, *beside.caveats, *said),
         blocked=attributed(beside.waits, events, draft.comm),
         tasks=beside.tasks,
+        pauses=pauses,
         extra=dict(columns.extra),
     )
 
@@ -94,6 +99,22 @@ def _of_their_profiler(files: RankFiles, info: RankInfo, caveats: Sequence[str],
     on_device = bool((draft.lanes.device >= 0).any())
     info = info if info.device is not None else dataclasses.replace(info, device="cuda" if on_device else "cpu")
     return trace_of(info, draft, windows, caveats=(*caveats, *columns.caveats), extra=columns.extra)
+
+
+def _pauses(names: Names, lines: Sequence[tuple[int, int, str]]) -> tuple[Names, Pauses]:
+    """The pauses, and the names with theirs behind them."""
+    rows = [line for line in lines if line[2] in _PAUSES]
+    said = list(dict.fromkeys(what for _, _, what in rows))
+    first = len(names.text)
+    names = Names(
+        text=(*names.text, *(_PAUSES[what][0] for what in said)),
+        category=(*names.category, *("scaleprof" for _ in said)),
+        kind=np.concatenate((names.kind, np.array([_PAUSES[what][1] for what in said], dtype=np.uint8))),
+        by_rule=np.concatenate((names.by_rule, np.ones(len(said), dtype=np.bool_))),
+    )
+    times = np.array([line[:2] for line in rows], dtype=np.int64).reshape(-1, 2)
+    row = np.array([first + said.index(what) for _, _, what in rows], dtype=np.int64)
+    return names, Pauses(times[:, 0], times[:, 1], row)
 
 
 def _on_device_clock(steps: Steps, device: Mapping[int, DeviceStep]) -> Steps:

@@ -87,6 +87,16 @@ def wait_lines(lines: Iterable[dict[str, Any]], offset_ns: int) -> Blocked:
     return Blocked(start, dur, tuple(what[place] for place in places), tuple(op[place] for place in places), nothing)
 
 
+def pause_lines(lines: Iterable[dict[str, Any]], offset_ns: int) -> list[tuple[int, int, str]]:
+    """When the interpreter stopped for something that is no training: start in unix time, duration, and what for, in order of time."""
+    rows = []
+    for line in lines:
+        start_ns, dur_ns, what = whole(line.get("t")), whole(line.get("d")), line.get("what")
+        if min(start_ns, dur_ns) >= 0 and isinstance(what, str):
+            rows.append((start_ns + offset_ns, dur_ns, what))
+    return sorted(rows)
+
+
 def sample_columns(lines: Iterable[dict[str, Any]], offset_ns: int) -> Samples:
     """Counters over time, in unix time; a counter that a line lacks is NaN there."""
     times: array[int] = array("q")

@@ -18,7 +18,7 @@ from scaleprof.synth.spec import Spec
 from scaleprof.synth.writing import write_job
 from scaleprof.trace import Copies, Kind, Trace
 from tests.analyses.making_gaps import BACKWARD, STREAM_20, US, causes_of, gemm, launch, names_of, span, traced
-from tests.making import STREAM_7, Event, Made, Step, make_trace, waits_of
+from tests.making import STREAM_7, Event, Made, Step, make_trace, waits_of, with_pauses
 
 
 def one_gap(*between: Event, launched: int = 80, start: int = 90) -> Made:
@@ -65,6 +65,26 @@ def test_what_the_host_was_at_is_the_cause(kind: Kind, cause: str, name: str) ->
     made = one_gap(span(kind, name, 30, 40), span(kind, name, 2, 10))
     assert causes_of(traced(made)) == [{cause: 40, "launch": 10, "interpreter": 20}]
     assert names_of(traced(made))[cause, name] == 40
+
+
+def test_pauses_of_the_interpreter_are_told_by_their_kind() -> None:
+    """Idle 20-90: collecting 30-50, compiling 50-60, whatever operator these began in; of what lies in the busy time nothing counts."""
+    made = one_gap(span(Kind.OP, "aten::add", 25, 50))
+    trace = with_pauses(
+        traced(made), (5 * US, 10 * US, Kind.GC), (30 * US, 20 * US, Kind.GC), (50 * US, 10 * US, Kind.COMPILE)
+    )
+    assert causes_of(trace) == [{"gc": 20, "compile": 10, "launch": 10, "dispatch": 20, "interpreter": 10}]
+    assert names_of(trace)["gc", "gc"] == 20
+
+
+def test_by_subtraction_pauses_are_idle_time_and_no_compute() -> None:
+    """A step of 100: 20 blocked, 10 waiting for input, collecting 15-35 of which 5 lie in the wait, compiling 40-45: 50 are left."""
+    step = Step(0, 100 * US, blocked=20 * US, input=10 * US, profiled=False)
+    trace = make_trace(Made(steps=[step], waits=waits_of((0, 20 * US))))
+    trace = with_pauses(trace, (15 * US, 20 * US, Kind.GC), (40 * US, 5 * US, Kind.COMPILE))
+    table = account(trace)
+    assert [int(table[name][0]) / US for name in ("compute_ns", "exposed_comm_ns", "idle_ns")] == [50, 20, 30]
+    assert causes_of(trace) == [{"input": 10, "gc": 15, "compile": 5}]
 
 
 def test_an_operator_that_is_slow_once_before_its_launch_loads_its_kernel() -> None:

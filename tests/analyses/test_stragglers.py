@@ -111,6 +111,18 @@ def test_who_is_kept_waiting_is_not_to_blame(tmp_path: Path) -> None:
     assert cost[LATE] > 8 * cost.get(LATE - 1, 0.0)
 
 
+@pytest.mark.parametrize("ranks", [2, 3, 4])
+def test_of_few_ranks_one_is_named_as_well(tmp_path: Path, ranks: int) -> None:
+    """Of two ranks nobody can cost more than two fair shares."""
+    found = metrics(section(tmp_path, ranks=ranks, late_rank=1, late_ms=LATE_MS, late_cause="input"))
+    assert (found["straggler.rank"], found["straggler.cause"]) == (1, CAUSES["input"])
+
+
+def test_of_two_ranks_that_are_alike_none_is_named(tmp_path: Path) -> None:
+    for seed in range(8):
+        assert "straggler.rank" not in metrics(section(tmp_path / str(seed), ranks=2, seed=seed))
+
+
 def test_one_rank_has_nobody_to_wait_for(tmp_path: Path) -> None:
     report = analyze([write_job(Spec(**{**BASE, "ranks": 1}), tmp_path)], options=Options(engine="serial"))
     assert not [section for section in report.runs[0].sections if section.name == "stragglers"]

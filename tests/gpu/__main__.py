@@ -11,7 +11,7 @@ from tests.gpu.jobs import CAUSES, STEPS, cause, compiled, distributed, sweep
 
 TIMEOUT_S = 40.0
 
-_LATE = {
+_LEVELS = {
     "late": ("timeline", "full"),
     "ddp": ("light", "timeline"),
     "fp16": ("timeline",),
@@ -27,7 +27,7 @@ def jobs(folder: str) -> dict[str, tuple[Callable[[], None], int]]:
     }
     found["gpu-compile"] = (partial(compiled, folder), 1)
     found["nccl-sweep"] = (partial(sweep, folder), 2)
-    for name, levels in _LATE.items():
+    for name, levels in _LEVELS.items():
         for level in levels:
             found[f"nccl-{name}-{level}"] = (partial(distributed, name, level, folder), 2)
     return found

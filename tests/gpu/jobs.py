@@ -22,6 +22,7 @@ import scaleprof
 from scaleprof.run import Level
 
 STEPS, SKIP, WINDOW = 12, 6, 5
+DISTRIBUTED_STEPS = 22
 ROWS, WIDTH, LAYERS = 32768, 2048, 8
 TRUTH = "truth.jsonl"
 _COMPILED_BY_NVRTC = (
@@ -78,8 +79,11 @@ class Stopwatch:
                 file.write(json.dumps(line) + "\n")
 
 
-def _stack(width: int = WIDTH, layers: int = LAYERS, dtype: torch.dtype = torch.bfloat16) -> nn.Sequential:
-    parts = [part for _ in range(layers) for part in (nn.Linear(width, width), nn.GELU())]
+def _stack(
+    width: int = WIDTH, layers: int = LAYERS, dtype: torch.dtype = torch.bfloat16, *, norm: bool = False
+) -> nn.Sequential:
+    norms = [nn.BatchNorm1d(width)] if norm else []
+    parts = [part for _ in range(layers) for part in (nn.Linear(width, width), *norms, nn.GELU())]
     return nn.Sequential(*parts).to("cuda", dtype)
 
 
@@ -140,7 +144,7 @@ def _collect(watch: Stopwatch, _: int, __: Tensor) -> None:
         rings.append(ring)
     del rings
     torch.cuda.synchronize()
-    with watch.injecting(), torch.profiler.record_function("gc.collect"):
+    with watch.injecting():
         gc.collect()
 
 
@@ -233,10 +237,12 @@ def _ranks_on_one_gpu() -> torch.device:
 
 
 def distributed(name: str, level: Level, folder: str) -> None:
-    """Two ranks of DDP or FSDP2 over NCCL on one GPU; `late` keeps rank 1 asleep before its forward pass, `work` gives it more to compute."""
+    """Two ranks of DDP or FSDP2 over NCCL on one GPU; `late` keeps rank 1 asleep before its forward pass."""
     device = _ranks_on_one_gpu()
     rank = dist.get_rank()
-    model: Any = _stack(1024, LAYERS, torch.float32)
+    model: Any = _stack(1024, LAYERS, torch.float32, norm=name != "fsdp2")
+    if name == "syncbn":
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     if name == "fsdp2":
         from torch.distributed.fsdp import fully_shard
 
@@ -249,8 +255,7 @@ def distributed(name: str, level: Level, folder: str) -> None:
         if name == "fp16":
             from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import fp16_compress_hook
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
-    inputs = torch.ones(2048, 1024, device=device)
-    extra = torch.ones(4096, 4096, device=device)
+    inputs = torch.randn(2048, 1024, device=device)
     watch = Stopwatch(f"{name}-{level}")
     windows = scaleprof.Windows(skip=SKIP, steps=WINDOW)
     with scaleprof.profile(
@@ -258,15 +263,12 @@ def distributed(name: str, level: Level, folder: str) -> None:
     ):
         if name == "fp16":
             model.register_comm_hook(None, fp16_compress_hook)
-        for _ in range(STEPS):
+        for _ in range(DISTRIBUTED_STEPS):
             watch.step()
             if rank == 1 and name == "late":
                 with watch.injecting():
                     torch.cuda.synchronize()
                     time.sleep(0.03)
-            if rank == 1 and name == "work":
-                for _number in range(12):
-                    extra @ extra
             optimizer.zero_grad()
             model(inputs).square().mean().backward()
             optimizer.step()
