@@ -9,20 +9,21 @@ import numpy as np
 from scaleprof.align import RunView
 from scaleprof.analyses.account import activities_of
 from scaleprof.analyses.time import leaves_of
-from scaleprof.intervals import EMPTY, Spans, covered, intersect, subtract, union
+from scaleprof.intervals import EMPTY, Ints, Spans, covered, intersect, subtract, union
 from scaleprof.results import Table
 from scaleprof.trace import Kind, Trace
 
 SPANS = {
     "encode": re.compile(r"^scaleprof::encode\b"),
     "decode": re.compile(r"^scaleprof::decode\b"),
+    "optimizer": re.compile(r"^Optimizer\.step#"),
     "syncbn": re.compile(r"^scaleprof::sync_batch_norm\b|^(torch::autograd::function::)?SyncBatchNorm(Backward)?$"),
 }
 
 
 def extras(trace: Trace) -> Table:
     """One row per profiled step: how long each of `SPANS` lasted (with a device: the kernels launched within them), how many passes of SyncBatchNorm
-    there were, and how much exposed communication lay in those, all in ns."""
+    there were, and how much exposed communication lay in those, all in ns; `optimizer_kernels` were launched by the optimizer."""
     events, steps = trace.events, trace.steps
     rows = np.flatnonzero(steps.profiled & (steps.end_ns > steps.start_ns))
     windows = Spans(steps.start_ns[rows], steps.end_ns[rows])
@@ -34,6 +35,10 @@ def extras(trace: Trace) -> Table:
         named = fits[events.name] & ~trace.on_device if len(fits) else np.zeros(len(events), dtype=np.bool_)
         spans = union(events.spans(named))
         columns[f"{name}_ns"] = covered(_work_in(trace, spans), windows)
+        if name == "optimizer":
+            kernels = _rows_launched_in(trace, spans, (Kind.COMPUTE,))
+            step = np.searchsorted(windows.start, events.start_ns[kernels], side="right") - 1
+            columns["optimizer_kernels"] = np.bincount(step[step >= 0], minlength=len(rows))
         if name == "syncbn":
             first = np.searchsorted(windows.start, events.start_ns[named], side="right") - 1
             columns["syncbn_passes"] = np.bincount(first[first >= 0], minlength=len(rows))
@@ -51,14 +56,19 @@ def _exposed_in(trace: Trace, spans: Spans, exposed: Spans) -> Spans:
 
 
 def _launched_in(trace: Trace, spans: Spans, kinds: Sequence[Kind]) -> Spans:
+    return union(trace.events.spans(_rows_launched_in(trace, spans, kinds)))
+
+
+def _rows_launched_in(trace: Trace, spans: Spans, kinds: Sequence[Kind]) -> Ints:
+    """Activities of these kinds on a device whose launch lies in one of the spans."""
     events = trace.events
     rows = np.flatnonzero(np.isin(trace.kinds, kinds) & trace.on_device & (events.link >= 0))
     if not len(rows) or not len(spans.start):
-        return EMPTY
+        return np.zeros(0, dtype=np.int64)
     at = events.start_ns[events.link[rows]]
     place = np.searchsorted(spans.start, at, side="right") - 1
     inside = (place >= 0) & (at < spans.end[np.maximum(place, 0)])
-    return union(Spans(*(edge[inside] for edge in events.spans(rows))))
+    return rows[inside]
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,20 @@ import numpy as np
 from scaleprof.align import RunView
 from scaleprof.analyses.account import account, segments
 from scaleprof.analyses.bandwidth import Transfers, transfers_of
-from scaleprof.analyses.base import Analysis, listed, many, percent
+from scaleprof.analyses.base import Analysis, listed, many, percent, severity_of
 from scaleprof.analyses.collectives import collectives
 from scaleprof.analyses.known_links import KnownLink, best_known, known_links
 from scaleprof.analyses.links_chart import charts_of, gigabytes, size_words
+from scaleprof.analyses.remedies import REMEDIES
 from scaleprof.analyses.steps import NEEDS as STEP_NEEDS
+from scaleprof.analyses.time import leaves_of
 from scaleprof.errors import OptionError
-from scaleprof.results import Metric, Result, Table
+from scaleprof.results import Finding, Metric, Result, Table
 
 NOTABLE_SLOWDOWN = 1.1
 """Transfers that take this many times as long under compute are mentioned."""
+LEAST_GAIN = 0.01
+"""Share of the step that faster links must be worth to be a finding."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +80,33 @@ def conclude(view: RunView, options: LinkOptions) -> Result | None:
             Metric("links.reference_share", "Share of the reference", share, "share", note=note, better="higher")
         )
     headline = _headline(compared[0])
+    findings = _finding(view, share, options) if share is not None and share < options.least_share else ()
     caveats = [*_slow(compared, options), *_missing(compared, known, options)]
     tables = {"links": _table(compared), "link_sizes": _sizes_table(compared)}
     pairs = [(one.transfers, one.known) for one in compared]
     charts = charts_of(pairs, title=headline, reference=options.reference_name)
-    return Result("links", "Links", headline, tuple(metrics), tables, charts, caveats=tuple(caveats))
+    return Result("links", "Links", headline, tuple(metrics), tables, charts, findings, tuple(caveats))
+
+
+def _finding(view: RunView, share: float, options: LinkOptions) -> tuple[Finding, ...]:
+    """Links that carry much less than the reference measured: at most what the exposed transfers would be shorter."""
+    leaves = leaves_of(view)
+    gain = leaves.share("exposed_transfer") * (1 - share) if leaves is not None else 0.0
+    if gain < LEAST_GAIN:
+        return ()
+    text = f"Transfers reach {percent(share)} of the bus bandwidth that {options.reference_name} measured for operations of their size."
+    evidence = "all transfers that have a reference"
+    finding = Finding(
+        "slow-links",
+        "The links are slower than measured",
+        severity_of(gain),
+        text,
+        evidence,
+        gain,
+        "ceiling",
+        REMEDIES["slow-links"],
+    )
+    return (finding,)
 
 
 def _overall(compared: Sequence[_Compared]) -> float | None:

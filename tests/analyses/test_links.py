@@ -207,6 +207,10 @@ def test_links_below_the_reference_are_named_with_their_share(tmp_path: Path) ->
 def test_less_than_the_threshold_is_a_warning_and_the_threshold_can_be_set(tmp_path: Path) -> None:
     folder, reference = job(tmp_path / "job", gbps=80), log(tmp_path / "node.log", gbps=200)
     warned = section(analyze([folder], options=Options(link_reference=reference)))
+    [finding] = warned.findings
+    share = next(metric for metric in warned.metrics if metric.id == "links.reference_share")
+    assert (finding.id, finding.gain_kind) == ("slow-links", "ceiling")
+    assert finding.gain_share is not None and 0 < finding.gain_share < 1 - float(share.value)
     assert warned is not None
     assert any(caveat.startswith("all_reduce over all 4 ranks: the links carry 4") for caveat in warned.caveats)
     lenient = section(
