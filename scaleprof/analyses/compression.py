@@ -148,8 +148,9 @@ def metrics_of(tried: Sequence[Tried]) -> list[Metric]:
         )
     even = measured_break_even(_on_most_ranks([one for one in tried if one.hook == best.hook]))
     if even is not None:
+        between = f"between {gigabytes(even.low or 0.0)} and {gigabytes(even.high or 0.0)}"
         name = "compression.measured_break_even_gbps"
-        metrics.append(Metric(name, "Worth it below, measured", even.value, "GB/s", even.low, even.high, note=note))
+        metrics.append(Metric(name, "Worth it below, measured", even.value, "GB/s", note=f"{between}; {note}"))
     return metrics
 
 
@@ -199,5 +200,8 @@ def _layers(runs: Sequence[Tried], color: str) -> list[Layer]:
 
 
 def _title(tried: Sequence[Tried]) -> str:
-    sentence = sentences_of(tried)[0]
-    return f"{sentence[:1].upper()}{sentence[1:]}"
+    """Of the run that saves the largest share of its step, and what becomes of it on the fastest link."""
+    best = max(tried, key=lambda one: one.saved_ms.value / one.plain.step_ms)
+    fastest = _on_most_ranks([one for one in tried if one.hook == best.hook])[-1]
+    words = f"{best.name} saves {percent(best.saved_ms.value / best.plain.step_ms)} of a step at {gigabytes(best.plain.bus_gbps or 0.0)}"
+    return words if fastest is best else f"{words} and {_verdict(fastest)}"

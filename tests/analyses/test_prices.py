@@ -27,7 +27,8 @@ def test_spans_on_a_host_last_as_long_as_they_say() -> None:
     ]
     table = extras(make_trace(Made(events=events, steps=[Step(0, 100)])))
     assert {name: int(table[name][0]) for name in table.columns} == {
-        "step": 0, "encode_ns": 5, "decode_ns": 7, "syncbn_ns": 20, "syncbn_passes": 1, "syncbn_exposed_ns": 10,
+        "step": 0, "encode_ns": 5, "decode_ns": 7, "optimizer_ns": 0, "optimizer_kernels": 0,
+        "syncbn_ns": 20, "syncbn_passes": 1, "syncbn_exposed_ns": 10,
     }  # fmt: skip
 
 
@@ -144,9 +145,10 @@ def test_compression_pays_on_the_slow_links_and_not_on_the_fast_one(links: Repor
 def test_the_break_even_is_computed_and_measured(links: Report) -> None:
     measured = links.metric("compression.measured_break_even_gbps")
     computed = links.metric("compression.break_even_gbps")
-    assert measured.low == pytest.approx(0.025, rel=0.1)
-    assert measured.low < measured.value < measured.high < computed.value, "what is hidden pays earlier no more"
+    assert measured.note.startswith("between 24 MB/s and 62.3 MB/s; ")
+    assert 0.024 < measured.value < 0.0623 < computed.value, "what is hidden pays earlier no more"
     section = next(section for section in links.comparison if section.name == "prices")
     [chart] = section.charts
     assert [layer.name for layer in chart.layers] == ["fp16", "fp16, computed", "PowerSGD", "PowerSGD, computed"]
+    assert chart.title == "PowerSGD saves 73.9 % of a step at 6.54 MB/s and changes nothing measurable at 62.3 MB/s"
     assert not section.caveats

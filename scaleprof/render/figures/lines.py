@@ -18,6 +18,7 @@ from scaleprof.render.figures.base import (
     title_of,
     value_axis,
 )
+from scaleprof.render.figures.loglog import log_axis
 from scaleprof.render.palette import LIGHT, color
 from scaleprof.render.words import number, percent
 from scaleprof.results import Axis, Chart, Layer
@@ -84,6 +85,8 @@ class _Places:
             return names_axis(self.values, title)
         known = sorted(value for value in shown(self.values, self.described) if value is not None) or [0.0]
         first, last = known[0], known[-1]
+        if self.described.scale == "log10":
+            return log_axis(self.described, known)
         if self.described.scale == "log2" and first > 0:
             pad = max((math.log10(last) - math.log10(first)) * 0.04, 0.05)
             every = math.ceil(len(known) / 12)

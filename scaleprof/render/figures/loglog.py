@@ -29,8 +29,8 @@ def loglog(chart: Chart) -> Spec:
         data,
         height=HEIGHT,
         margin=(66, 24, 40, 48),
-        x=_axis(chart.x, [value for layer in layers for value in shown(layer.x, chart.x)]),
-        y=_axis(chart.y, [value for layer in layers for value in shown(layer.y, chart.y)]),
+        x=log_axis(chart.x, [value for layer in layers for value in shown(layer.x, chart.x)]),
+        y=log_axis(chart.y, [value for layer in layers for value in shown(layer.y, chart.y)]),
         hovermode="closest",
         **legend_on_top(),
     )
@@ -67,7 +67,8 @@ def _trace(layer: Layer, order: int, chart: Chart) -> Spec:
     }
 
 
-def _axis(axis: Axis, values: Sequence[float | None]) -> Spec:
+def log_axis(axis: Axis, values: Sequence[float | None]) -> Spec:
+    """A logarithmic axis over the values that are positive, with round ticks."""
     known = [value for value in values if value is not None and value > 0] or [1.0]
     low, high = math.log10(min(known)), math.log10(max(known))
     pad = max((high - low) * 0.05, 0.08)
