@@ -6,12 +6,16 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY_TO_BENCH := $(VENV)/.ready-to-bench
 READY_FOR_TRAINERS := $(VENV)/.ready-for-trainers
+HOROVOD := build/horovod
+READY_FOR_HOROVOD := $(HOROVOD)/.ready
+TENSORFLOW := build/tensorflow
+READY_FOR_TENSORFLOW := $(TENSORFLOW)/.ready
 # Recorded traces of other tools, which the tests read where they lie beside this folder.
 TRACES := $(wildcard ../shared/traces)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test trainers lint bench bench-peers samples strategies torture torture-peers fuzz
+.PHONY: demo test trainers test-horovod test-tensorflow samples-tensorflow lint bench bench-peers samples samples-horovod strategies torture torture-peers fuzz
 
 demo: $(READY)
 	$(BIN)/scaleprof demo --out build/demo
@@ -22,6 +26,19 @@ test: $(READY)
 # The callbacks with the real Lightning, Transformers and Accelerate; `make test` runs these tests too where they are installed.
 trainers: $(READY_FOR_TRAINERS)
 	$(BIN)/python -m pytest -m trainers $(ARGS)
+
+# Horovod, built from its source against the torch in use: ten minutes of a core, once. Trains on 1 to 4 ranks of this machine and analyzes that.
+test-horovod: $(READY_FOR_HOROVOD)
+	$(HOROVOD)/bin/python -m pytest -m horovod tests/horovod $(ARGS)
+
+# TensorFlow for the CPU and both Keras, in an environment of their own (1.7 GB). Trains on two processes of this machine and analyzes that.
+test-tensorflow: $(READY_FOR_TENSORFLOW)
+	$(TENSORFLOW)/bin/python -m pytest -m tensorflow tests/tensorflow $(ARGS)
+
+# The small recording of such a job that is committed.
+samples-tensorflow: $(READY_FOR_TENSORFLOW)
+	rm -rf sample_traces/tensorflow-*
+	$(TENSORFLOW)/bin/python -m tests.tensorflow.sample sample_traces
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -45,13 +62,17 @@ fuzz: $(READY)
 LINKS := 50mbit 1gbit
 
 samples: $(READY)
-	rm -rf sample_traces/*-n?-* scaleprof/launch/demo_study/emulated-*
+	rm -rf sample_traces/emulated-*-n?-* sample_traces/on-*-n?-* scaleprof/launch/demo_study/emulated-*
 	$(BIN)/python -m scaleprof.launch.study --out sample_traces --link 200mbit --redact
 	$(BIN)/python -m scaleprof.launch.strategies --out sample_traces --link 200mbit --redact
 	for link in $(LINKS); do $(BIN)/python -m scaleprof.launch.strategies --out sample_traces --link $$link --redact \
 		--prefix on-$$link --series compression-$$link --ranks 4 ddp ddp-fp16 ddp-powersgd || exit 1; done
 	mkdir -p scaleprof/launch/demo_study
 	cp -r sample_traces/emulated-ddp-strong-* sample_traces/emulated-ddp-weak-* scaleprof/launch/demo_study/
+
+samples-horovod: $(READY_FOR_HOROVOD)
+	$(HOROVOD)/bin/python -m tests.horovod.samples sample_traces
+	$(BIN)/scaleprof analyze sample_traces/horovod-* -o reports/horovod.html --json reports/horovod.json --quiet
 
 # Records one small job for each strategy, and writes what was recorded beside what was worked out by hand.
 strategies: $(READY)
@@ -85,4 +106,24 @@ $(READY_TO_BENCH): $(READY)
 
 $(READY_FOR_TRAINERS): $(READY)
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation --editable ".[trainers]"
+	touch $@
+
+# Of 2023, and the last release: it needs a setuptools and a cmake of before it would be refused. Everything else is seen in the other environment.
+HOROVOD_NEEDS := cloudpickle==3.1.2 cmake==3.31.10 setuptools==80.9.0 wheel==0.45.1
+PURELIB := import sysconfig; print(sysconfig.get_path("purelib"))
+$(READY_FOR_HOROVOD): $(READY) tests/horovod/c++20
+	$(BIN)/python -m venv $$(grep -q "system-site-packages = true" $(VENV)/pyvenv.cfg && echo --system-site-packages) $(HOROVOD)
+	echo "import site; site.addsitedir('$$($(BIN)/python -c '$(PURELIB)')')" \
+		> $$($(HOROVOD)/bin/python -c '$(PURELIB)')/scaleprof-environment.pth
+	$(HOROVOD)/bin/python -m pip install --quiet $(HOROVOD_NEEDS)
+	$(HOROVOD)/bin/python -m pip install --quiet -c constraints.txt pyyaml packaging psutil
+	PATH="$(abspath $(HOROVOD))/bin:$$PATH" CXX="$(abspath tests/horovod/c++20)" HOROVOD_WITH_GLOO=1 HOROVOD_WITHOUT_MPI=1 \
+		HOROVOD_WITH_PYTORCH=1 HOROVOD_WITHOUT_TENSORFLOW=1 HOROVOD_WITHOUT_MXNET=1 HOROVOD_CPU_OPERATIONS=GLOO \
+		$(HOROVOD)/bin/python -m pip install --quiet --no-build-isolation --no-deps horovod==0.28.1
+	touch $@
+
+$(READY_FOR_TENSORFLOW): pyproject.toml constraints.txt
+	test -x $(TENSORFLOW)/bin/python || $(PYTHON) -m venv $(TENSORFLOW)
+	$(TENSORFLOW)/bin/python -m pip install --quiet -c constraints.txt hatchling editables
+	$(TENSORFLOW)/bin/python -m pip install --quiet -c constraints.txt --no-build-isolation --editable ".[test,tensorflow-tests]"
 	touch $@

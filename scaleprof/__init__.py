@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_TRAINERS = ("huggingface", "lightning")
+_TRAINERS = ("horovod", "huggingface", "lightning", "tensorflow")
 """Modules for those who write `scaleprof.lightning.ScaleprofCallback`; none is loaded with the package."""
 
 _HOMES = {

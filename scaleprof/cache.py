@@ -23,7 +23,7 @@ import numpy as np
 from scaleprof.align import RankFacts
 from scaleprof.errors import BrokenFile
 from scaleprof.results import Table
-from scaleprof.run import RankFiles, cache_folder, rank_info_of
+from scaleprof.run import COLLECTIVES_FILE, RankFiles, cache_folder, rank_info_of
 
 FEWEST_BYTES = 1 << 20
 """Smaller ranks are read as fast as their facts are found."""
@@ -96,10 +96,14 @@ def _entry(files: RankFiles, communication: Sequence[str]) -> Path | None:
     folder = cache_folder()
     if folder is None:
         return None
-    parts = [_code(), files.reader, str(files.rank), json.dumps(list(communication))]
+    parts = [_code(), files.reader, f"{files.rank}/{files.world_size}", json.dumps(list(communication))]
     size, newest = 0, 0
     try:
         own = sorted(files.folder.iterdir()) if files.folder else []
+        if files.timeline is not None:  # read with what its own rank wrote beside it
+            parts.append("timeline")
+            beside = files.timeline.parent / COLLECTIVES_FILE
+            own += [files.timeline, *([beside] if beside.exists() else [])]
         for path in dict.fromkeys((*files.traces, *own)):
             status = path.stat()
             parts.append(f"{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}")

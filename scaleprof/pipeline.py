@@ -310,9 +310,13 @@ def _chips(views: Sequence[RunView]) -> list[Chip]:
     return chips
 
 
+def _read_of(files: RankFiles) -> tuple[Path, ...]:
+    return files.traces if files.timeline is None else (*files.traces, files.timeline)
+
+
 def _grouping(runs: Sequence[Run]) -> Table:
     rows = [
-        [run.info.name, run.info.world_size, files.rank, files.reader, ", ".join(map(shown_name, files.traces))]
+        [run.info.name, run.info.world_size, files.rank, files.reader, ", ".join(map(shown_name, _read_of(files)))]
         for run in runs
         for files in run.ranks.values()
     ]

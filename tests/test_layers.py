@@ -37,6 +37,8 @@ MAY_IMPORT = {
     "cli": FLOWING | {"pipeline", "launch", "render", "settings", "synth"},
     "lightning": {"collect"},
     "huggingface": {"collect"},
+    "horovod": {"collect", "run"},
+    "tensorflow": {"collect", "run"},
     "__main__": {"cli"},
     "__init__": {"collect", "errors", "pipeline", "results"},
 }

@@ -22,6 +22,7 @@ SYNCHRONISING = ("all_reduce", "reduce_scatter", "all_gather", "all_to_all", "ba
 """Every rank's completion depends on the arrival of all others (`method` 2.2)."""
 _OUT_OF_ORDER = 8
 """Numbers so far below the first one are no disorder: the count has begun anew."""
+_PADDING = 0.001
 _ANEW = "their group was made anew, and not all ranks say so"
 _NO_NUMBER = "they have no number, and others of their group do"
 _SEVERAL = "several of one number, some of which were lost"
@@ -324,7 +325,7 @@ def _add_if_alike(
     signatures = {said[rank].signature[row] for rank, row in members}
     steps = {said[rank].step[row] for rank, row in members} - {UNKNOWN}
     numbers = {said[rank].seq[row] for rank, row in members} - {UNKNOWN}
-    if len(signatures) > 1 and not _alike(signatures):
+    if len(signatures) > 1 and not _alike(signatures, padded=numbered):
         found.unmatched["operation, type or size differ under one number"] += len(members)
     elif steps and max(steps) - min(steps) > steps_apart:
         found.unmatched["one number stands in different steps"] += len(members)
@@ -334,7 +335,10 @@ def _add_if_alike(
         found.add(group, members, numbered=numbered)
 
 
-def _alike(signatures: Iterable[Signature]) -> bool:
-    """Whether these may be one operation: what one rank does not know contradicts nothing."""
+def _alike(signatures: Iterable[Signature], *, padded: bool) -> bool:
+    """Whether these may be one operation: what one rank does not know contradicts nothing. Under one number sizes may differ by what a ring adds to
+    its parts, which is all that some files say of them."""
     known = [set(column) - {"", UNKNOWN, "unknown"} for column in zip(*signatures, strict=True)]
-    return all(len(said) <= 1 for said in known)
+    sizes = {size for size in known[-1] if isinstance(size, int)}
+    nearly = padded and bool(sizes) and max(sizes) - min(sizes) <= _PADDING * max(sizes)
+    return all(len(said) <= 1 for said in known[:-1]) and (len(known[-1]) <= 1 or nearly)

@@ -23,6 +23,7 @@ class Known:
     identity: Identity | None = None
     groups: tuple[ProcessGroup, ...] = ()
     backend: str | None = None
+    framework: str = "pytorch"
     found: Found = field(default_factory=Found)
     anchors: list[ClockAnchor] = field(default_factory=lambda: [ClockAnchor.now()])
     clock: HostClock | None = None
@@ -72,7 +73,7 @@ class Records:
             device=found.device,
             device_name=_device_name(found.device),
             backend=known.backend,
-            framework="pytorch",
+            framework=known.framework,
             level=options.level,
             strategy=options.strategy or found.strategy,
             model=found.model,
@@ -125,4 +126,7 @@ def _versions() -> dict[str, str]:
         versions["torch"] = str(torch.__version__)
         if torch.version.cuda:
             versions["cuda"] = str(torch.version.cuda)
+    horovod = sys.modules.get("horovod")
+    if horovod is not None and hasattr(horovod, "__version__"):
+        versions["horovod"] = str(horovod.__version__)
     return versions

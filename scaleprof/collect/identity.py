@@ -1,4 +1,4 @@
-"""Who this process is: rank, world size and run id, from the launcher's environment, else from the process group."""
+"""Who this process is: rank, world size and run id, from the launcher's environment, else from the process group or Horovod."""
 
 import hashlib
 import os
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _RANKS = (
+    ("HOROVOD_RANK", "HOROVOD_SIZE", "HOROVOD_LOCAL_RANK"),  # horovodrun, also inside an allocation of SLURM's
     ("RANK", "WORLD_SIZE", "LOCAL_RANK"),  # torchrun
     ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"),
@@ -29,7 +30,7 @@ class Identity:
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Identity | None:
-    """What torchrun, SLURM or MPI say; None where no launcher said anything."""
+    """What horovodrun, torchrun, SLURM or MPI say; None where no launcher said anything."""
     for rank, size, local in _RANKS:
         if rank in environment and size in environment:
             numbers = [environment.get(name, "") for name in (rank, size, local)]
@@ -50,10 +51,21 @@ def from_process_group() -> Identity | None:
     )
 
 
+def from_horovod() -> Identity | None:
+    """What Horovod says, where the training has started it."""
+    horovod = sys.modules.get("horovod.torch")
+    if horovod is None or not hasattr(horovod, "is_initialized") or not horovod.is_initialized():
+        return None
+    return Identity(horovod.rank(), horovod.size(), horovod.local_rank())
+
+
 def run_id_from_environment(environment: Mapping[str, str] = os.environ) -> str | None:
-    """An id that every rank of this job finds without asking: SCALEPROF_RUN_ID, torchrun's, SLURM's or MPI's."""
+    """An id that every rank of this job finds without asking: SCALEPROF_RUN_ID, horovodrun's, torchrun's, SLURM's or MPI's."""
     if environment.get("SCALEPROF_RUN_ID"):
         return environment["SCALEPROF_RUN_ID"]
+    if environment.get("HOROVOD_GLOO_RENDEZVOUS_PORT"):
+        meeting = f"{environment.get('HOROVOD_GLOO_RENDEZVOUS_ADDR')}:{environment['HOROVOD_GLOO_RENDEZVOUS_PORT']}"
+        return f"horovod-{short(meeting)}"  # not the address itself: a recording may be shown to others
     restarts = environment.get("TORCHELASTIC_RESTART_COUNT", "0")
     restart = f".{restarts}" if restarts not in ("", "0") else ""
     if environment.get("TORCHELASTIC_RUN_ID", "none") not in ("", "none"):

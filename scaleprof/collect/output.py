@@ -103,7 +103,8 @@ class Output:
     def here(self) -> identity.Identity | None:
         """Rank and world size. The process group knows best: a launcher may have started one process that spawned the ranks."""
         if self.known.identity is None:
-            self.known.identity = identity.from_process_group() or identity.from_environment()
+            met = identity.from_process_group() or identity.from_horovod()
+            self.known.identity = met or identity.from_environment()
         return self.known.identity
 
     def remember_group(self) -> None:
@@ -141,7 +142,7 @@ class Output:
                 self.read_flight_recorder()
 
     def _is_known(self) -> bool:
-        if identity.from_process_group() is not None:
+        if identity.from_process_group() is not None or identity.from_horovod() is not None:
             return True
         stated = identity.from_environment()
         return stated is not None and stated.world_size > 1

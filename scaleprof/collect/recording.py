@@ -94,6 +94,9 @@ class profile:  # noqa: N801  a decorator reads as a verb
         fresh.options, fresh._entered = self.options, []
         return fresh
 
+    def _session(self, options: Options, number: int, guard: Guard) -> Session:
+        return Session(options, number, guard)
+
     # ---- context manager
 
     def __enter__(self) -> "profile":
@@ -103,7 +106,7 @@ class profile:  # noqa: N801  a decorator reads as a verb
             options = with_environment(self.options)
             if options.enabled and recording_now() is None:  # inside another recording: part of it
                 _Process.recorded += 1
-                session = _Process.current = Session(options, _Process.recorded, guard)
+                session = _Process.current = self._session(options, _Process.recorded, guard)
         if session is not None:
             try:
                 session.start()

@@ -13,6 +13,9 @@ from scaleprof.run import ProcessGroup, RankInfo, RunInfo
 Record = TypeVar("Record", RankInfo, RunInfo)
 
 _PATH = re.compile(r'(?<![\w.])(?:/[\w.+@~-]+){2,}/?|(?<!\w)[A-Za-z]:\\[^"\s]+')
+_PATH_BYTES = re.compile(rb"(?:/[\w.+@~-]+){2,}/?")
+_PRINTABLE = re.compile(rb"[ -~]*")
+_LONGEST_SHORT = 128  # longer texts have two bytes for their length
 _PERSONAL_LINE = re.compile(r'("(?:host_name|hostname|traceName|username|user)"\s*:\s*)"[^"]*"')
 _FREE_TEXT = (
     "name",
@@ -74,6 +77,32 @@ class Redaction:
         """A profiler's own JSON file with its host, its name and every path and name in it redacted."""
         text = path.read_text(errors="replace")
         path.write_text(self.text(_PERSONAL_LINE.sub(r'\1"<redacted>"', text)))
+
+    def binary_file(self, path: Path) -> None:
+        """A profiler's own binary file with every path and name in it written over by as many letters, so that all else keeps its place."""
+        data = path.read_bytes()
+        data = _PATH_BYTES.sub(
+            lambda found: _written_over(found) if _begins_text(data, *found.span()) else found[0], data
+        )
+        host = socket.gethostname().encode()
+        if 0 < len(host) < _LONGEST_SHORT:  # an XPlane file says it by itself, in a field that begins so
+            data = data.replace(b"\x22" + bytes([len(host)]) + host, b"\x22" + bytes([len(host)]) + b"x" * len(host))
+        for name in self._words:
+            data = re.sub(rb"(?<![A-Za-z0-9])" + re.escape(name.encode()) + rb"(?![A-Za-z0-9])", _written_over, data)
+        path.write_bytes(data)
+
+
+def _written_over(found: "re.Match[bytes]") -> bytes:
+    return b"x" * len(found[0])
+
+
+def _begins_text(data: bytes, start: int, end: int) -> bool:
+    """Whether what looks like a path begins a text or a word, and is no end of a longer name (`gradients/dense/MatMul`): before a text stands its
+    length, which may look like a letter."""
+    before = data[start - 1] if start else 0
+    if not (chr(before).isascii() and (chr(before).isalnum() or before in b"_.")):
+        return True
+    return end - start <= before < _LONGEST_SHORT and _PRINTABLE.fullmatch(data, start, start + before) is not None
 
 
 def _user() -> str:

@@ -79,13 +79,19 @@ class WaitPoints:
         if torch.distributed.is_available():
             import torch.distributed._functional_collectives as functional
 
-            patches.wrap(torch._C._distributed_c10d.Work, "wait", functools.partial(self._around, "Work.wait"))
-            patches.wrap(functional, "wait_tensor", functools.partial(self._around, "wait_tensor"))
+            patches.wrap(torch._C._distributed_c10d.Work, "wait", functools.partial(self.around, "Work.wait"))
+            patches.wrap(functional, "wait_tensor", functools.partial(self.around, "wait_tensor"))
             # gloo's own, which waits in C++ without a `Work`
-            barrier = functools.partial(self._around, "monitored_barrier")
+            barrier = functools.partial(self.around, "monitored_barrier")
             patches.wrap(torch.distributed.ProcessGroup, "monitored_barrier", barrier)
 
-    def _around(self, what: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    def around(
+        self,
+        what: str,
+        original: Callable[..., Any],
+        operation: Callable[[Sequence[Any]], Mapping[str, str]] | None = None,
+    ) -> Callable[..., Any]:
+        """A function that measures how long the training thread is blocked in `original`. `operation` says from its arguments what it waits for."""
         import torch
 
         compiling = torch.compiler.is_compiling  # inside a compiled graph our clock must not become a part of it
@@ -100,7 +106,7 @@ class WaitPoints:
                 return original(*arguments, **keywords)
             finally:
                 self._depth -= 1
-                self._finish(begun, what, arguments)
+                self._finish(begun, what, arguments, operation)
 
         return wait
 
@@ -113,12 +119,18 @@ class WaitPoints:
 
         return wait_event
 
-    def _finish(self, begun: _Begun | None, what: str, arguments: Sequence[Any] = ()) -> None:
+    def _finish(
+        self,
+        begun: _Begun | None,
+        what: str,
+        arguments: Sequence[Any] = (),
+        operation: Callable[[Sequence[Any]], Mapping[str, str]] | None = None,
+    ) -> None:
         if begun is None:
             return
         with self._guard.on(_LOST):
-            operation = {"op": "barrier"} if what == "monitored_barrier" else self._operation(arguments)
-            self._end(begun, {"what": what, **operation})
+            said = {"op": "barrier"} if what == "monitored_barrier" else (operation or self._operation)(arguments)
+            self._end(begun, {"what": what, **said})
 
     def _operation(self, arguments: Sequence[Any]) -> dict[str, str]:
         """What is waited for, where the first argument is a `Work`."""

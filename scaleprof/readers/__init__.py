@@ -10,12 +10,15 @@ from scaleprof.errors import InputError
 from scaleprof.readers.ascend import facts_of as ascend_facts_of
 from scaleprof.readers.ascend import read_ascend
 from scaleprof.readers.base import Reader
+from scaleprof.readers.coordinator import with_timeline
 from scaleprof.readers.facts import facts_of
 from scaleprof.readers.find import find_in
 from scaleprof.readers.foreign import read_foreign
 from scaleprof.readers.horovod import facts_of as horovod_facts_of
 from scaleprof.readers.horovod import read_horovod
 from scaleprof.readers.recorded import read_recorded
+from scaleprof.readers.xplane import facts_of as xplane_facts_of
+from scaleprof.readers.xplane import read_xplane
 from scaleprof.run import RankFiles, Run
 from scaleprof.trace import Trace
 
@@ -23,6 +26,7 @@ __all__ = ["READERS", "Reader", "find_runs", "read_rank"]
 
 READERS: tuple[Reader, ...] = (
     Reader("recorded", "a rank's folder in a run directory of this project", read_recorded),
+    Reader("xplane", "profiles of TensorFlow and JAX, .xplane.pb", read_xplane, xplane_facts_of),
     Reader("ascend", "traces of Ascend's profiler, trace_view.json in a folder per rank", read_ascend, ascend_facts_of),
     Reader("kineto", "trace files of torch.profiler (Kineto), .json or .json.gz", read_foreign, facts_of),
     Reader("horovod", "Horovod timelines (HOROVOD_TIMELINE), .json or .json.gz", read_horovod, horovod_facts_of),
@@ -38,5 +42,6 @@ def read_rank(files: RankFiles, own: Sequence[str] = ()) -> Trace:
     """One rank's Trace. `own` are the user's patterns (regular expressions) of names that communicate."""
     for reader in READERS:
         if reader.name == files.reader:
-            return reader.read(files, own)
+            trace = reader.read(files, own)
+            return trace if files.timeline is None else with_timeline(trace, files)
     raise InputError(f"rank {files.rank}: there is no reader called {files.reader!r}")

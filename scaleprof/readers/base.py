@@ -34,6 +34,8 @@ class FileFacts:
     """Finds the last time where that means inflating the file to its end; `span_us` holds the first time twice then."""
     folder: Path | None = None
     """The folder of the run, where each rank has a folder of its own below it; None where the file's own folder is it."""
+    devices: int = 1
+    """How many devices have events of their own in the file: each is a rank, `rank` being the process's place among others like it."""
 
     def whole_span_us(self) -> tuple[float, float] | None:
         """The span, its end looked for if need be."""

@@ -15,6 +15,8 @@ from scaleprof.run import (
     RankInfo,
     Run,
     RunInfo,
+    horovod_timeline_of,
+    rank_folder_name,
     rank_of_folder,
     read_rank_info,
     read_run_info,
@@ -66,6 +68,9 @@ def run_of_directory(folder: Path, only: int | None = None) -> Run:
             caveats.append(f"rank {rank} was left out: {child.name}/{RANK_FILE} {error.reason}")
             continue
         ranks[rank] = RankFiles(rank, "recorded", _windows(child), child)
+    timeline = horovod_timeline_of(folder / rank_folder_name(0))
+    if timeline is not None:
+        ranks = {rank: replace(files, timeline=timeline) for rank, files in ranks.items()}
     if not ranks:
         what = "; ".join(caveats) or "it holds no folder of any rank: the job ended before it recorded anything"
         raise NothingToRead(f"{folder}: {what}")

@@ -15,10 +15,12 @@ from scaleprof.readers.archive import SUFFIXES as ARCHIVES
 from scaleprof.readers.archive import is_archive, unpacked
 from scaleprof.readers.base import FileFacts, Reader
 from scaleprof.readers.directory import is_run_directory, run_of_directory
-from scaleprof.readers.grouping import Found, foreign_run, grouped
+from scaleprof.readers.grouping import Found, grouped, of_each_device
+from scaleprof.readers.joining import named_run, with_timelines
+from scaleprof.readers.xplane_place import SUFFIXES as XPLANES
 from scaleprof.run import RANK_FILE, RUN_FILE, Run, rank_of_folder
 
-_CANDIDATES = (".json", ".json.gz", *ARCHIVES)
+_CANDIDATES = (".json", ".json.gz", *XPLANES, *ARCHIVES)
 _FEW = 3
 _DEPTH = 6
 
@@ -56,7 +58,7 @@ def find_in(paths: Sequence[Path], run_globs: Sequence[tuple[str, str]], readers
     broken += seen.broken
     runs += _with_notes(_own_runs(seen, broken), seen)
     found = _facts(seen, readers, broken)
-    foreign = _with_notes(grouped(found), seen)
+    foreign = _with_notes(with_timelines(grouped(found), found), seen)
     runs += _with_broken(foreign, [error for error in broken if isinstance(error, BrokenFile)])
     if runs:
         return _with_own_names(runs)
@@ -157,7 +159,7 @@ def _facts(seen: _Seen, readers: Sequence[Reader], broken: list[InputError]) -> 
             broken.append(error)
             continue
         if facts is not None:
-            found.append(Found(reader, facts))
+            found += of_each_device(reader, facts)
         elif path in seen.named:
             broken.append(BrokenFile(path, "is no trace that can be read"))
     return found
@@ -176,7 +178,7 @@ def _named_run(name: str, seen: _Seen, readers: Sequence[Reader], broken: list[I
     runs = [replace(run, info=replace(run.info, name=name)) for run in _own_runs(seen, broken)]
     found = _facts(seen, readers, broken)
     if found:
-        runs.append(foreign_run(name, found))
+        runs.append(named_run(name, found))
     return runs
 
 

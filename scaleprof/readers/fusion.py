@@ -8,6 +8,7 @@ operations overlap.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -93,6 +94,13 @@ def fused(timeline: Timeline) -> Ints:
     return np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(~joined)))
 
 
+def tensors_of(timeline: Timeline) -> list[list[int]]:
+    """The tensors of each group, as rows of `Timeline.tensors`."""
+    group, tensor = fused(timeline), timeline.operations.tensor.tolist()
+    edges = [*np.flatnonzero(np.diff(group, prepend=-1)).tolist(), len(tensor)]
+    return [tensor[start:end] for start, end in pairwise(edges)] if tensor else []
+
+
 def _merged(key: Ints, spans: SpanTable) -> tuple[Ints, Spans]:
     """For each distinct key, in order, a row that stands for it and one span from the earliest begin to the latest end."""
     _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
@@ -169,9 +177,9 @@ def _rounds(timeline: Timeline, group: Ints, first: Ints, span: Spans) -> tuple[
             number, seen = number + 1, set()
         seen.update(members)
         round[one] = number
-    negotiated = _negotiated(operations, timeline.negotiations)
-    announced = np.append(timeline.negotiations.start_ns, 0)[negotiated]
-    begin = np.where(negotiated >= 0, announced, operations.start_ns)
+    agreed = negotiated(operations, timeline.negotiations)
+    announced = np.append(timeline.negotiations.start_ns, 0)[agreed]
+    begin = np.where(agreed >= 0, announced, operations.start_ns)
     start = np.full(number + 1, np.iinfo(np.int64).max)
     np.minimum.at(start, round[group[regular]], begin[regular])
     start = np.maximum.accumulate(start)
@@ -179,7 +187,7 @@ def _rounds(timeline: Timeline, group: Ints, first: Ints, span: Spans) -> tuple[
     return round, Spans(start, np.append(start[1:], end_ns))
 
 
-def _negotiated(operations: SpanTable, negotiations: SpanTable) -> Ints:
+def negotiated(operations: SpanTable, negotiations: SpanTable) -> Ints:
     """The negotiation since the last operation on its tensor, for each operation; -1 where there is none."""
     found = latest_before(operations.tensor, operations.begun, negotiations.tensor, negotiations.begun)
     before = latest_before(operations.tensor, operations.begun, operations.tensor, operations.begun)

@@ -5,7 +5,7 @@ run. A file that does not know its rank is a run of its own.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -33,6 +33,14 @@ class Found:
         return self.facts.folder or self.facts.path.parent
 
 
+def of_each_device(reader: str, facts: FileFacts) -> list[Found]:
+    """The file, once for each of the ranks in it."""
+    if facts.devices == 1:
+        return [Found(reader, facts)]
+    first = (facts.rank or 0) * facts.devices
+    return [Found(reader, replace(facts, rank=first + device)) for device in range(facts.devices)]
+
+
 @dataclass
 class _Group:
     """The files of a run while it grows."""
@@ -58,7 +66,8 @@ def grouped(found: Sequence[Found]) -> list[Run]:
         several = len(groups) + len(alone) > 1
         for place, group in enumerate(groups):
             files = [one for rank in sorted(group.ranks) for one in group.ranks[rank]]
-            name = folder.resolve().name if not several else f"{folder.resolve().name}-{place + 1}"
+            where = _stem(folder) if folder.is_file() else folder.resolve().name
+            name = where if not several else f"{where}-{place + 1}"
             runs.append(foreign_run(_stem(files[0].facts.path) if several and len(files) == 1 else name, files))
         runs += [foreign_run(_stem(one.facts.path), [one]) for one in alone]
     return runs
@@ -95,8 +104,8 @@ def foreign_run(name: str, found: Sequence[Found]) -> Run:
     by_rank: dict[int, list[Found]] = {}
     for one in found:
         by_rank.setdefault(one.rank, []).append(one)
-    ranks = {rank: _rank_files(rank, by_rank[rank]) for rank in sorted(by_rank)}
-    world_size = max([max(ranks) + 1, *(one.facts.world_size or 1 for one in found)])
+    world_size = max([max(by_rank) + 1, *(one.facts.world_size or 1 for one in found)])
+    ranks = {rank: _rank_files(rank, by_rank[rank], world_size) for rank in sorted(by_rank)}
     hosts = {one.facts.host for one in found}
     first = found[0].facts
     info = RunInfo(
@@ -110,9 +119,9 @@ def foreign_run(name: str, found: Sequence[Found]) -> Run:
     return Run(found[0].folder, info, ranks, missing_ranks(ranks, world_size))
 
 
-def _rank_files(rank: int, found: list[Found]) -> RankFiles:
+def _rank_files(rank: int, found: list[Found], world_size: int) -> RankFiles:
     ordered = sorted(found, key=lambda one: (one.facts.span_us or (0.0,), one.facts.path.name))
-    return RankFiles(rank, ordered[0].reader, tuple(one.facts.path for one in ordered))
+    return RankFiles(rank, ordered[0].reader, tuple(one.facts.path for one in ordered), world_size=world_size)
 
 
 def missing_ranks(present: Sequence[int] | dict[int, RankFiles], world_size: int) -> tuple[str, ...]:
@@ -131,6 +140,6 @@ def missing_ranks(present: Sequence[int] | dict[int, RankFiles], world_size: int
 def _stem(path: Path) -> str:
     """A file's name without what says that it is a trace."""
     name = path.name
-    for suffix in (".gz", ".json", ".trace", ".pt"):
+    for suffix in (".gz", ".json", ".trace", ".pt", ".pb", ".xplane"):
         name = name.removesuffix(suffix)
     return name

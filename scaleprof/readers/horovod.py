@@ -3,12 +3,15 @@
 A fused operation becomes one event per activity, whatever number of tensors it carried. Negotiations and the ticks of ranks stand on one lane
 per tensor, operations on a lane of their own. There is no compute in the file, and of steps only the rounds in which the same tensors come
 again: these count as not profiled, so that no account is made of them.
+
+Without a response cache the coordinator says of every operation when it heard of each rank. Then each of them has a Trace of its own: its part in
+the operations, from when it was heard to their end.
 """
 
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -17,21 +20,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scaleprof.errors import BrokenFile
+from scaleprof.clock import HostClock
+from scaleprof.errors import BrokenFile, InputError
 from scaleprof.intervals import EMPTY, Ints, Spans
 from scaleprof.readers.base import FileFacts
 from scaleprof.readers.comm import op_of
 from scaleprof.readers.families import is_own
 from scaleprof.readers.fusion import WIRE, Groups, groups_of, latest_before
 from scaleprof.readers.horovod_caveats import caveats_of
+from scaleprof.readers.readiness import heard_of, is_heard, spans_on_rank, titles_of
 from scaleprof.readers.text import head_of
 from scaleprof.readers.timeline import NEGOTIATE, Timeline, read_timeline
 from scaleprof.readers.windows import step_at, steps_of
 from scaleprof.results import Table
-from scaleprof.run import MOST_RANKS, RankFiles, RankInfo
+from scaleprof.run import MOST_RANKS, ProcessGroup, RankFiles, RankInfo
 from scaleprof.trace import UNKNOWN, Comm, Copies, Events, Ids, Kind, Lanes, Names, Samples, Steps, Trace
 
 _HEAD_BYTES = 1 << 20
+GROUP = "horovod"
 _SIGNS = re.compile(rb'"start_time_since_epoch_in_micros"\s*:|"name"\s*:\s*"NEGOTIATE_[A-Z]+"')
 _TIME = re.compile(rb'"ts"\s*:')
 _TICK = re.compile(rb'"ph"\s*:\s*"X"\s*,\s*"name"\s*:\s*"([0-9]{1,7})"')
@@ -63,16 +69,17 @@ def facts_of(path: Path) -> FileFacts | None:
 
 
 def read_horovod(files: RankFiles, own: Sequence[str] = ()) -> Trace:
-    """The coordinator's Trace from its timeline; activities that one of the user's patterns fits communicate."""
+    """A rank's Trace from the coordinator's timeline; activities that one of the user's patterns fits communicate."""
     timeline = read_timeline(files.traces[0])
     groups = groups_of(timeline)
     steps, source = _steps(timeline, groups)
-    names, events, group = _events(timeline, groups, steps, own)
-    comm = _comm(groups, _rows_of(names, events, _COLLECTIVE), group)
+    ready_ns = _ready_ns(timeline, groups, files.rank)
+    names, events, group = _events(timeline, groups, steps, own, ready_ns=ready_ns, of_rank_0=files.rank == 0)
+    comm = _comm(groups, _rows_of(names, events, _COLLECTIVE), group, ready_ns)
     copies = np.flatnonzero((names.kind == Kind.COPY)[events.name])
     left_out = [f"{path.name} was left out: a run has one timeline" for path in files.traces[1:]]
     return Trace(
-        info=_rank_info(files, timeline),
+        info=_rank_info(files, timeline, heard=ready_ns is not None),
         names=names,
         lanes=Lanes(
             device=np.full(len(timeline.tensors) + 1, -1, dtype=np.int32),
@@ -90,10 +97,29 @@ def read_horovod(files: RankFiles, own: Sequence[str] = ()) -> Trace:
         steps=steps,
         samples=Samples(np.zeros(0, dtype=np.int64), {}),
         waits=EMPTY,
-        caveats=(*left_out, *caveats_of(timeline, groups, files.traces[0])),
+        caveats=(*left_out, *_caveats(timeline, groups, files, heard=ready_ns is not None)),
         step_source=source,
         extra={name: count for name, count in timeline.counts.items() if count},
     )
+
+
+def _ready_ns(timeline: Timeline, groups: Groups, rank: int) -> Ints | None:
+    """When the coordinator had heard of this rank, for each operation; None where it does not say so of nearly all, which leaves rank 0 alone."""
+    if not is_heard(timeline, groups):
+        if rank:
+            raise InputError(f"rank {rank}: the timeline of rank 0 does not say when it was ready for the operations")
+        return None
+    return np.array(heard_of(timeline, groups, titles_of(timeline), rank), dtype=np.int64)
+
+
+def _caveats(timeline: Timeline, groups: Groups, files: RankFiles, *, heard: bool) -> Iterator[str]:
+    if files.rank == 0:
+        yield from caveats_of(timeline, groups, files.traces[0])
+    if heard:
+        yield (
+            f"when each operation began is when the coordinator heard of this rank, exact to a few of its cycles; when it ended is what rank 0 saw: "
+            f"{files.traces[0].name} holds nothing else of the ranks"
+        )
 
 
 def rank_lags(trace: Trace) -> Table:
@@ -132,16 +158,19 @@ def _rows_of(names: Names, events: Events, category: str) -> Ints:
     return np.flatnonzero(chosen[events.name])
 
 
-def _rank_info(files: RankFiles, timeline: Timeline) -> RankInfo:
+def _rank_info(files: RankFiles, timeline: Timeline, *, heard: bool) -> RankInfo:
     used = Counter(timeline.names[name] for name in timeline.activities.name.tolist())
     for name in list(used):
         # With gloo, all-to-all is written as MPI_ALLTOALL.
         if not WIRE.fullmatch(name) or name == "MPI_ALLTOALL":
             del used[name]
     backend = used.most_common(1)[0][0].split("_")[0].lower() if used else None
+    ranks = max(int(timeline.ticks.rank.max(initial=0)), files.rank) + 1
     return RankInfo(
         rank=files.rank,
-        world_size=max(int(timeline.ticks.rank.max(initial=0)), files.rank) + 1,
+        world_size=ranks,
+        process_groups=(ProcessGroup(GROUP, tuple(range(ranks)), "all ranks"),) if heard else (),
+        clock=HostClock(GROUP, GROUP) if heard else None,  # every time is one of the coordinator's
         device="cuda" if backend == "nccl" else None,
         backend=backend,
         framework="horovod",
@@ -176,8 +205,10 @@ class _Part:
     group: Ints | int = -1
 
 
-def _events(timeline: Timeline, groups: Groups, steps: Steps, own: Sequence[str]) -> tuple[Names, Events, Ints]:
-    """The event table, and for each row its group or -1."""
+def _events(
+    timeline: Timeline, groups: Groups, steps: Steps, own: Sequence[str], *, ready_ns: Ints | None, of_rank_0: bool
+) -> tuple[Names, Events, Ints]:
+    """The event table, and for each row its group or -1. Of other ranks than the coordinator only their part in the operations is known."""
     announced, ticks, marks_ns = timeline.negotiations, timeline.ticks, timeline.marks_ns
     name_of, number = timeline.names.__getitem__, np.arange(len(groups))
     step = groups.round if len(groups.rounds.start) else np.zeros(len(groups), dtype=np.int64)
@@ -190,15 +221,16 @@ def _events(timeline: Timeline, groups: Groups, steps: Steps, own: Sequence[str]
     on_wire = np.array([WIRE.fullmatch(name) is not None for name in timeline.names], dtype=np.bool_)
     other = np.flatnonzero(~on_wire[groups.activity_name])
     aside, group = Spans(groups.activities.start[other], groups.activities.end[other]), groups.activity_group[other]
-    parts = (
+    wire = groups.wire if ready_ns is None else spans_on_rank(groups, ready_ns, np.full(len(groups), UNKNOWN))
+    parts = [
+        _Part(_COLLECTIVE, groups.wire_name.__getitem__, number, wire, step, group=number),
         _Part(_NEGOTIATION, name_of, announced.name, negotiations, begun[0], announced.tensor + 1),
         _Part(_READY, str, ticks.rank, heard, begun[1], ticks.tensor + 1),
         _Part(_MARK, lambda _: "CYCLE_START", np.zeros(len(marks_ns), dtype=np.int64), marks, begun[2]),
         _Part(_OPERATION, groups.name.__getitem__, number, groups.span, step, group=number),
-        _Part(_COLLECTIVE, groups.wire_name.__getitem__, number, groups.wire, step, group=number),
         _Part(_ACTIVITY, name_of, groups.activity_name[other], aside, step[group], group=group),
-    )
-    return _table(parts, own)
+    ]
+    return _table(parts if of_rank_0 else parts[:1], own)
 
 
 def _table(parts: Sequence[_Part], own: Sequence[str]) -> tuple[Names, Events, Ints]:
@@ -246,18 +278,24 @@ def _kind(category: str, text: str, own: Sequence[str]) -> tuple[Kind, bool]:
     return _KIND_OF_CATEGORY.get(category, Kind.OTHER), True
 
 
-def _comm(groups: Groups, rows: Ints, group: Ints) -> Comm:
-    """One row per operation, in the order in which they began; who issued it when is not in the file."""
+def _comm(groups: Groups, rows: Ints, group: Ints, ready_ns: Ints | None) -> Comm:
+    """One row per operation, in the order in which they began; who issued it when is in the file only where the coordinator heard of each rank.
+
+    An operation of which that is not said has no time then: that on the wire is not comparable with the others.
+    """
+    named = ready_ns is not None
     row = np.zeros(len(groups), dtype=np.int32)
     row[group[rows]] = rows
+    if ready_ns is not None:
+        row[ready_ns == UNKNOWN] = -1
     unknown = np.full(len(groups), UNKNOWN, dtype=np.int64)
     return Comm(
         row=row,
-        issued_ns=unknown,
+        issued_ns=unknown if ready_ns is None else np.where(ready_ns == UNKNOWN, groups.wire.start, ready_ns),
         op=groups.op,
         bytes=groups.bytes,
         dtype=groups.dtype,
-        group=("",) * len(groups),
-        seq=unknown,
+        group=((GROUP if named else ""),) * len(groups),
+        seq=np.arange(len(groups)) if named else unknown,
         peer=unknown.astype(np.int32),
     )

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from scaleprof.intervals import Ints
 from scaleprof.readers.fusion import Groups, latest_before
 from scaleprof.readers.timeline import Timeline
 from scaleprof.trace import UNKNOWN
@@ -19,7 +18,7 @@ def caveats_of(timeline: Timeline, groups: Groups, path: Path) -> Iterator[str]:
     """The sentences about one file."""
     ticks, negotiations = timeline.ticks, timeline.negotiations
     negotiation = latest_before(ticks.tensor, ticks.begun, negotiations.tensor, negotiations.begun)
-    yield from _about_the_end(timeline, negotiation)
+    yield from about_the_end(timeline)
     yield from _about_losses(timeline, path)
     yield (
         "a Horovod timeline is what rank 0 saw of the communication: compute, idle time and what of the communication they hide are not in it"
@@ -46,9 +45,11 @@ def caveats_of(timeline: Timeline, groups: Groups, path: Path) -> Iterator[str]:
         )
 
 
-def _about_the_end(timeline: Timeline, negotiation: Ints) -> Iterator[str]:
-    """For whom the job waited when the file ended, and what was open. `negotiation` is that of each tick, or -1."""
-    ranks, negotiations, operations = timeline.ticks.rank, timeline.negotiations, timeline.operations
+def about_the_end(timeline: Timeline) -> Iterator[str]:
+    """For whom the job waited when the file ended, and what was open."""
+    ticks, negotiations, operations = timeline.ticks, timeline.negotiations, timeline.operations
+    ranks = ticks.rank
+    negotiation = latest_before(ticks.tensor, ticks.begun, negotiations.tensor, negotiations.begun)
     still = (negotiation >= 0) & np.append(negotiations.open, False)[negotiation]
     heard: dict[int, set[int]] = {}
     for one, rank in zip(negotiation[still].tolist(), ranks[still].tolist(), strict=True):

@@ -8,7 +8,7 @@ is in file order, which is the order of events; times only say how long.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +201,24 @@ def read_timeline(path: Path) -> Timeline:
     if not len(timeline.operations) and not len(timeline.negotiations):
         raise BrokenFile(path, "holds no operation and no negotiation")
     return timeline
+
+
+def moved(timeline: Timeline, by_ns: int) -> Timeline:
+    """The same on a clock that is ahead by so much."""
+    if not by_ns:
+        return timeline
+
+    def spans(table: SpanTable) -> SpanTable:
+        return replace(table, start_ns=table.start_ns + by_ns, end_ns=table.end_ns + by_ns)
+
+    return replace(
+        timeline,
+        negotiations=spans(timeline.negotiations),
+        operations=spans(timeline.operations),
+        activities=spans(timeline.activities),
+        ticks=replace(timeline.ticks, time_ns=timeline.ticks.time_ns + by_ns),
+        marks_ns=timeline.marks_ns + by_ns,
+    )
 
 
 def _understood(edges: _Edges, gathered: _Gathered, *, cut_off: bool) -> Timeline:

@@ -153,6 +153,22 @@ def test_clocks_that_contradict_durations_are_noticed() -> None:
     assert exchange(REDUCED, {0: SAME[0], 1: RankClock("b", None, None)}).disagreeing is None
 
 
+def test_ends_that_scatter_on_a_busy_host_contradict_no_clock() -> None:
+    def found(scatter_ns: list[int], ahead_ns: int = 0) -> float | None:
+        ms = 1_000_000
+        early = [{"seq": n, "start_ns": n * 9 * ms, "dur_ns": 2 * ms} for n in range(12)]
+        late = [
+            {"seq": n, "start_ns": n * 9 * ms + ms + ahead_ns, "dur_ns": ms + scatter_ns[n % len(scatter_ns)]}
+            for n in range(12)
+        ]
+        return exchange({0: operations(*early), 1: operations(*late)}).disagreeing
+
+    assert found([-200_000, 0, 200_000]) == 0.0
+    assert found([-200_000, 0, 200_000], ahead_ns=3_000_000) == 1.0, "a wrong clock shifts every end"
+    assert found([0] * 11 + [800_000]) == 0.0, "a single one is an accident"
+    assert found([0] * 5 + [800_000]) == 2 / 12
+
+
 def test_who_came_last_at_the_same_time_as_another_is_not_named() -> None:
     even = {rank: operations({"start_ns": 100, "dur_ns": 100}) for rank in range(2)}
     assert np.asarray(exchange(even).collectives["last"]).tolist() == [-1]

@@ -132,7 +132,7 @@ def test_by_subtraction_only_input_is_known() -> None:
     assert result is not None
     assert shares(result) == {"idle.input_share": 0.1}
     assert result.headline == "Nothing runs for 10.0 % of the step, 10.0 % waiting for input"
-    assert any("only waiting for input was measured" in caveat for caveat in result.caveats)
+    assert any("only waiting for input, garbage collection" in caveat for caveat in result.caveats)
 
 
 def test_what_could_not_be_seen_is_said() -> None:

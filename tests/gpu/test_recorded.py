@@ -183,3 +183,20 @@ def test_half_precision_halves_the_bytes_and_shortens_the_step() -> None:
     assert row["ratio"] == pytest.approx(2, rel=0.001)
     assert 0 < row["encode_ms"] + row["decode_ms"] < 1, "on the device: kernels of a few microseconds"
     assert row["saved_ms"] > 0
+
+
+def test_jax_on_a_gpu_has_its_kernels_and_its_steps() -> None:
+    """Four layers, 4096 x 1024 x 1024: four matrix products forward, seven backward (nothing asks for the gradient of the input)."""
+    pytest.importorskip("google.protobuf")
+    [run] = analyze([SAMPLES / "jax-gpu-n1"]).runs
+    assert (run.info.framework, run.info.device) == ("jax", "cuda")
+    share = run.metric("time.compute_share")
+    count = run.metric("step.count")
+    assert share is not None
+    assert count is not None
+    assert 0.3 < float(share.value) < 0.6
+    assert count.value == 3, "the first and the last of five are cut off by the profiler"
+    [kernels] = [section.tables["kernels"] for section in run.sections if section.name == "kernels"]
+    counts = dict(zip(kernels["name"], kernels["count"], strict=True))
+    assert sum(count for name, count in counts.items() if "gemm" in name) == 3 * 11
+    assert counts["wrapped_tanh"] == 3 * 4

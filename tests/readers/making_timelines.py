@@ -9,7 +9,7 @@ import numpy as np
 from scaleprof.readers import read_rank
 from scaleprof.run import RankFiles
 from scaleprof.trace import Trace
-from tests.readers.making import Json, write_bytes
+from tests.readers.making import Json, complete, write_bytes, write_trace
 
 START_US = 1_700_000_000_000_000
 ANCHOR: Json = {"name": "process_name", "ph": "M", "pid": 0, "args": {"start_time_since_epoch_in_micros": START_US}}
@@ -89,3 +89,24 @@ DIALECTS = {
     "unclosed without a comma": "[" + ",".join(LINES),
     "padded": "[" + ",".join(LINES) + ",\n\0\0\0",
 }
+
+TITLES = [tensor(1, "allreduce.w"), tensor(2, "allreduce.b")]
+STEPS = (
+    negotiation(1300, 50, 1, {0: 1, 1: 49}), operation(1380, {1: "[4]", 2: "[2]"}),
+    negotiation(2400, 5, 1), negotiation(2401, 5, 2), operation(2420, {1: "[4]", 2: "[2]"}),
+)  # fmt: skip
+"""Two operations of the same two tensors, in the two steps of `profiles`."""
+
+
+def profiles(folder: Path, *, later_us: int = 0) -> None:
+    """Two ranks with two steps of 1 ms each, from 1 ms after the timeline began."""
+    for rank in (0, 1):
+        events = [complete(f"ProfilerStep#{step}", "user_annotation", 1000 * step, 1000) for step in (1, 2)]
+        events += [complete("aten::mm", "cpu_op", 1000 * step + 10, 400) for step in (1, 2)]
+        base_ns = START_US * 1000 + later_us * 1000
+        write_trace(folder / f"rank{rank}.json", events, schemaVersion=1, baseTimeNanoseconds=base_ns)
+
+
+def timeline(path: Path, *parts: list[Json]) -> Path:
+    """A file of these events, with its start and the names of two tensors."""
+    return write_bytes(path, json.dumps([ANCHOR, *TITLES, *(event for part in parts for event in part)]).encode())

@@ -31,7 +31,7 @@ def own(path: Path, ranks: int = 1, **fields: Any) -> Path:
 
 
 def test_readers_are_a_list_to_read() -> None:
-    assert [reader.name for reader in READERS] == ["recorded", "ascend", "kineto", "horovod"]
+    assert [reader.name for reader in READERS] == ["recorded", "xplane", "ascend", "kineto", "horovod"]
     assert all(reader.recognises for reader in READERS)
 
 

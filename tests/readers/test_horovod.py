@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from scaleprof.errors import BrokenFile, InputError
 from scaleprof.pipeline import Options, analyze
 from scaleprof.readers import find_runs, read_rank
+from scaleprof.readers.fusion import groups_of
 from scaleprof.readers.horovod import facts_of, rank_lags
 from scaleprof.readers.timeline import read_timeline
 from scaleprof.run import RankFiles
@@ -43,7 +44,7 @@ def test_a_fused_operation_counts_once(tmp_path: Path) -> None:
         [{"ph": "i", "name": "CYCLE_START", "ts": 300, "s": "g"}],
     )
     assert rows_of(trace, "operation") == [("ALLREDUCE", 200, 71)]
-    assert rows_of(trace, "collective") == [("GLOO_ALLREDUCE", 230, 11)]
+    assert rows_of(trace, "collective") == [("GLOO_ALLREDUCE", 112, 129)], "from when all its tensors were announced"
     copies = [("MEMCPY_IN_FUSION_BUFFER", 210, 11), ("MEMCPY_OUT_FUSION_BUFFER", 250, 11)]
     assert rows_of(trace, "activity") == copies
     assert rows_of(trace, "negotiation") == [("NEGOTIATE_ALLREDUCE", 100, 50), ("NEGOTIATE_ALLREDUCE", 110, 41)]
@@ -100,7 +101,26 @@ def test_a_timeline_beside_other_traces_is_a_run_of_its_own(tmp_path: Path) -> N
     write_trace(tmp_path / "rank0.json", [complete("aten::mm", "cpu_op", 1, 1)], schemaVersion=1)
     write_bytes(tmp_path / "timeline.json", json.dumps([ANCHOR, *EVENTS]).encode())
     found = {run.info.name: [files.reader for files in run.ranks.values()] for run in find_runs([tmp_path])}
-    assert found == {"rank0": ["kineto"], "timeline": ["horovod"]}
+    assert found == {"rank0": ["kineto"], "timeline": ["horovod", "horovod"]}, "one for each rank it hears of"
+
+
+def test_each_rank_that_is_always_heard_has_a_part(tmp_path: Path) -> None:
+    events = [
+        tensor(1, "w"), *negotiation(100, 50, 1, {0: 1, 1: 49}), *operation(200, {1: "[4]", 2: "[2]"}),
+        *negotiation(400, 50, 1, {1: 1, 0: 9}), *negotiation(405, 50, 2, {0: 2, 1: 30}), *operation(500, {1: "[4]", 2: "[2]"}),
+    ]  # fmt: skip
+    events[6:6] = negotiation(103, 50, 2, {1: 0, 0: 1})
+    path = write_bytes(tmp_path / "t.json", json.dumps([ANCHOR, *events]).encode())
+    (run,) = find_runs([path])
+    first, second = (read_rank(files) for files in run.ranks.values())
+    assert rows_of(first, "collective") == [("GLOO_ALLREDUCE", 104, 137), ("GLOO_ALLREDUCE", 409, 132)]
+    assert rows_of(second, "collective") == [("GLOO_ALLREDUCE", 149, 92), ("GLOO_ALLREDUCE", 435, 106)]
+    assert not rows_of(second, "negotiation"), "what rank 0 saw besides is none of the other's"
+    (report,) = analyze([path], options=Options(engine="serial")).runs
+    values = {metric.id: metric.value for section in report.sections for metric in section.metrics}
+    assert values["collectives.matched_share"] == 1.0
+    # Rank 0 waited for 45 us in the first step; how long the last one would have lasted is not known.
+    assert values["collectives.wait_share"] == pytest.approx(45 / (137 + 92))
 
 
 NUMBERS = re.compile(r'(?<=": )"?-?\d+"?|\[\d[^"]*')
@@ -178,9 +198,9 @@ def test_real_timelines_send_what_the_model_has(foreign_traces: Path, name: str)
 
 
 def test_counting_per_tensor_would_count_five_times_too_much(foreign_traces: Path) -> None:
-    trace = real(foreign_traces, "np2_fp32_nocache")
-    assert int(trace.events.dur_ns[trace.comm.row].sum()) / 1e6 == pytest.approx(112.776)
     timeline = read_timeline(foreign_traces / "horovod/np2_fp32_nocache.json")
+    on_wire = groups_of(timeline).wire
+    assert int((on_wire.end - on_wire.start).sum()) / 1e6 == pytest.approx(112.776)
     dur_ns = timeline.activities.end_ns - timeline.activities.start_ns
     wire = np.array([name.startswith("GLOO_") for name in timeline.names])[timeline.activities.name]
     assert int(dur_ns[wire].sum()) / 1e6 == pytest.approx(600.9, abs=0.1)
@@ -216,13 +236,15 @@ def test_reports_say_what_is_known_and_nothing_else(foreign_traces: Path, name: 
         assert values["collectives.bytes"] == REAL[name][2]
 
 
-def test_torch_traces_beside_a_timeline_stay_with_their_reader(foreign_traces: Path) -> None:
+def test_a_timeline_joins_the_traces_of_its_time(foreign_traces: Path) -> None:
     found: dict[str, list[Any]] = {}
     for run in find_runs([foreign_traces / "horovod"]):
         for files in run.ranks.values():
-            found.setdefault(files.reader, []).append((run.info.name, files.rank))
-    assert found["kineto"] == [("np2_torchprof", 0), ("np2_torchprof", 1)]
-    assert len(found["horovod"]) == len(REAL) + 1
+            name = files.timeline.name if files.timeline else None
+            found.setdefault(files.reader, []).append((run.info.name, files.rank, name))
+    assert found["kineto"] == [("np2_torchprof", rank, "np2_fp32_torchprof.json") for rank in (0, 1)]
+    names = {name for name, _, _ in found["horovod"]} | {"np2_fp32_torchprof", "horovod_timeline"}
+    assert names == {name.rpartition("/")[2] for name in REAL} | {"np2_hang_snapshot"}
 
 
 def test_an_activity_that_the_user_names_communicates(tmp_path: Path) -> None:

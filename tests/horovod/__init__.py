@@ -1,0 +1,1 @@
+"""Real Horovod jobs, run by `make test-horovod` in an environment of their own."""
