@@ -96,7 +96,7 @@ def test_why_the_device_was_idle_is_found_and_named(job: str, finding: str, caus
     found = findings(f"gpu-{job}")
     assert found[finding].severity == "high"
     assert named in found[finding].evidence
-    assert set(found) <= {finding, "exposed-copies"}, "and nothing else is blamed"
+    assert set(found) <= {finding, "exposed-copies", "small-kernels"}, "and nothing else is blamed"
     shares = {
         metric.id: float(metric.value)
         for section in analyzed(f"gpu-{job}").sections
