@@ -6,7 +6,7 @@ column name: shares are 0..1, times in metrics ms, times in fact tables int64 ns
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -153,6 +153,8 @@ class Result:
     findings: tuple[Finding, ...] = ()
     caveats: tuple[str, ...] = ()
     """What could not be seen or may be wrong, one sentence each."""
+    timeline: Table | None = None
+    """Slices of one step for the report's own picture, one row each (`analyses.timeline`); in no JSON."""
 
 
 @dataclass(frozen=True)
@@ -208,13 +210,17 @@ class Report:
         return found or (self.runs[-1].metric(id) if self.runs else None)
 
     @property
-    def tables(self) -> "Tables":
+    def tables(self) -> "Mapping[str, pd.DataFrame]":
         """Every table by name, as pandas frames; those of runs have a `run` and a `world_size` column in front."""
+        from scaleprof.render.views import Tables
+
         return Tables(self)
 
     @property
-    def figures(self) -> "Figures":
+    def figures(self) -> "Mapping[str, go.Figure]":
         """Every chart by id, as plotly figures; those of a run as `<run name>/<id>`."""
+        from scaleprof.render.views import Figures
+
         return Figures(self)
 
     def to_html(self) -> str:
@@ -293,61 +299,6 @@ class Report:
         )
 
 
-class Tables(Mapping[str, "pd.DataFrame"]):
-    """Tables of a report by name, made into pandas frames when asked for."""
-
-    def __init__(self, report: Report) -> None:
-        self._report = report
-
-    def __getitem__(self, name: str) -> "pd.DataFrame":
-        import pandas as pd
-
-        if name == "grouping":
-            return self._report.grouping.to_pandas()
-        for section in self._report.comparison:
-            if name in section.tables:
-                return section.tables[name].to_pandas()
-        frames = []
-        for run in self._report.runs:
-            for section in run.sections:
-                if name in section.tables:
-                    frame = section.tables[name].to_pandas()
-                    frame.insert(0, "run", run.info.name)
-                    frame.insert(1, "world_size", run.info.world_size)
-                    frames.append(frame)
-        if not frames:
-            raise KeyError(f"{name}; there are: {', '.join(self)}")
-        return pd.concat(frames, ignore_index=True)
-
-    def __iter__(self) -> Iterator[str]:
-        sections = [*self._report.comparison, *(section for run in self._report.runs for section in run.sections)]
-        return iter(dict.fromkeys(["grouping", *(name for section in sections for name in section.tables)]))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-
-class Figures(Mapping[str, "go.Figure"]):
-    """Charts of a report by id, made into plotly figures when asked for."""
-
-    def __init__(self, report: Report) -> None:
-        self._charts = {chart.id: chart for section in report.comparison for chart in section.charts}
-        for run in report.runs:
-            for section in run.sections:
-                self._charts |= {f"{run.info.name}/{chart.id}": chart for chart in section.charts}
-
-    def __getitem__(self, id: str) -> "go.Figure":
-        from scaleprof.render.charts import figure_of
-
-        return figure_of(self._charts[id])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._charts)
-
-    def __len__(self) -> int:
-        return len(self._charts)
-
-
 def _find_metric(sections: Sequence[Result], id: str) -> Metric | None:
     return next((metric for section in sections for metric in section.metrics if metric.id == id), None)
 
@@ -374,7 +325,8 @@ def _table_from_dict(content: Mapping[str, Any]) -> Table:
 
 
 def _result_to_dict(result: Result) -> dict[str, Any]:
-    content: dict[str, Any] = _plain(dataclasses.asdict(dataclasses.replace(result, tables={})))
+    content: dict[str, Any] = _plain(dataclasses.asdict(dataclasses.replace(result, tables={}, timeline=None)))
+    del content["timeline"]
     kept, metrics = ("id", "label", "value"), content["metrics"]
     content["metrics"] = [{k: v for k, v in m.items() if k in kept or v not in (None, "", [])} for m in metrics]
     content["tables"] = {name: _table_to_dict(table) for name, table in result.tables.items()}

@@ -20,6 +20,7 @@ from scaleprof.analyses.stragglers import STRAGGLERS
 from scaleprof.analyses.study import ScalingOptions
 from scaleprof.analyses.tasks import TASK_SCALING, TASKS
 from scaleprof.analyses.time import TIME
+from scaleprof.analyses.timeline import TIMELINE
 
 ANALYSES: tuple[Analysis, ...] = (
     FINDINGS,
@@ -29,6 +30,7 @@ ANALYSES: tuple[Analysis, ...] = (
     STEPS,
     RANKS,
     STRAGGLERS,
+    TIMELINE,
     COLLECTIVES,
     LINKS,
     KERNELS,

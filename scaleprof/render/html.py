@@ -41,7 +41,7 @@ def render_html(report: Report) -> str:
     runs = page.runs_of(report, data)
     grouping = readable(report.grouping, most=500)
     overview = comparison[0] if comparison and comparison[0].name == "overview" else None
-    script = _package_file("page.js")
+    script = _package_file("timeline.js") + _package_file("page.js")
     content = (
         _environment()
         .from_string(_package_file("page.html"))
@@ -84,7 +84,7 @@ def _package_file(name: str) -> str:
 
 
 def _data_json(data: page.PageData) -> str:
-    content: dict[str, Any] = {"swap": SWAP, "charts": data.charts, "tables": data.tables}
+    content: dict[str, Any] = {"swap": SWAP, "charts": data.charts, "tables": data.tables, "timelines": data.timelines}
     return json.dumps(content, allow_nan=False, separators=(",", ":"))
 
 

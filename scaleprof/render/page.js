@@ -116,8 +116,21 @@
     }
   }
 
+  // ---- timelines ----
+  const timelines = new Map();
+  const timelineWatcher = new IntersectionObserver((seen) => {
+    for (const entry of seen.filter((entry) => entry.isIntersecting)) {
+      timelineWatcher.unobserve(entry.target);
+      loadData().then(() => {
+        const figure = entry.target;
+        timelines.set(figure, scaleprofTimeline(figure, data.timelines[figure.dataset.timeline], colored));
+      }).catch(unable);
+    }
+  }, { rootMargin: "500px 0px" });
+
   // Draw again what was drawn for another width or theme and can be seen now.
   function refresh() {
+    for (const drawTimeline of timelines.values()) drawTimeline();
     for (const plot of plots) {
       const stale = plot.dataset.drawn !== (dark() ? "dark" : "light") || Number(plot.dataset.width) !== plot.clientWidth;
       if (plot.dataset.drawn && plot.clientWidth && stale) draw(plot);
@@ -299,6 +312,7 @@
   function forPaper() {
     root.classList.add("printing");
     for (const plot of plots) if (plot.clientWidth) draw(plot);
+    for (const drawTimeline of timelines.values()) drawTimeline();
   }
   window.addEventListener("beforeprint", forPaper);
   window.addEventListener("afterprint", () => { root.classList.remove("printing"); refresh(); });
@@ -309,6 +323,7 @@
 
   // ---- start: text is there already, the library comes after the first paint ----
   for (const plot of plots) watcher.observe(plot);
+  for (const figure of document.querySelectorAll("[data-timeline]")) timelineWatcher.observe(figure);
   followAddress();
   mark();
   requestAnimationFrame(() => setTimeout(() => Promise.all([loadData(), loadPlotly()]).catch(unable), 0));

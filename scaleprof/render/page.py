@@ -12,6 +12,7 @@ from scaleprof.render.charts import data_of, has_something_to_draw, spec_of
 from scaleprof.render.glossary import Term, term_in
 from scaleprof.render.parts import sections_of_all, urgency
 from scaleprof.render.tables import Readable, readable
+from scaleprof.render.timelines import LEFT_OUT, put_into
 from scaleprof.render.words import interval, measure, phrase, together
 from scaleprof.results import Chart, Finding, Metric, Report, Result, RunReport, Table, _plain
 from scaleprof.run import RunInfo
@@ -94,6 +95,8 @@ class SectionView:
     tables: list[TableView]
     caveats: tuple[str, ...]
     run: int | None
+    timeline: str = ""
+    """Key of its timeline; empty where there is none."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,7 @@ class PageData:
 
     charts: dict[str, dict[str, Any]] = field(default_factory=dict)
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+    timelines: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def sections_of(results: Sequence[Result], data: PageData, *, run: int | None = None) -> list[SectionView]:
@@ -257,6 +261,8 @@ def _section(result: Result, data: PageData, run: int | None) -> SectionView:
         data.tables[key] = {"columns": list(table.columns), "data": table.rows(), "name": f"{prefix}{name}"}
         is_open = run is None and place == 0 and result.name != "overview"
         tables.append(TableView(key, name.replace("_", " ").capitalize(), readable(table), is_open))
+    timeline = put_into(data.timelines, result.timeline)
+    caveats = [*result.caveats, *([LEFT_OUT] if result.timeline is not None and not timeline else [])]
     return SectionView(
         anchor=f"{prefix}{result.name}",
         name=result.name,
@@ -265,8 +271,9 @@ def _section(result: Result, data: PageData, run: int | None) -> SectionView:
         tiles=[tile_of(metric) for metric in _shown_as_tiles(result.metrics)],
         cards=_cards(result.charts, data, prefix),
         tables=tables,
-        caveats=tuple(sentence(caveat) for caveat in result.caveats),
+        caveats=tuple(sentence(caveat) for caveat in caveats),
         run=run,
+        timeline=timeline,
     )
 
 

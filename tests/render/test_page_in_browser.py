@@ -1,99 +1,18 @@
 """The page in a real browser: it draws, asks for nothing, obeys no evil string, and can be read on paper, on a phone and without scripts."""
 
 import json
-import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.render.in_browser import IN_BROWSER, Opener, draw_all
 from tests.render.made import REPORTS
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here: the page was not tried in a browser"),
-]
+pytestmark = IN_BROWSER
 
 # plotly's full bundle tries to compile code for its GL traces; the policy blocks it, and every chart draws all the same.
 KNOWN_VIOLATION = ("script-src", "eval")
-
-
-@dataclass
-class Seen:
-    """What went on while a page was open."""
-
-    errors: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-
-    @property
-    def unexpected(self) -> list[str]:
-        return [error for error in self.errors if "unsafe-eval" not in error]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as running:
-        # Without a GPU process: its software renderer is what hangs on small machines.
-        arguments = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
-        opened = running.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    folder = tmp_path_factory.mktemp("reports")
-    for name, make in REPORTS.items():
-        (folder / f"{name}.html").write_text(make().to_html(), encoding="utf-8")
-    return {name: f"file://{folder / name}.html" for name in REPORTS}
-
-
-@dataclass
-class Opener:
-    """Opens pages and closes them after the test."""
-
-    browser: Any
-    files: dict[str, str]
-    contexts: list[Any] = field(default_factory=list)
-
-    def __call__(self, name: str, *, at: str = "", url: str = "", **options: Any) -> tuple[Any, Seen]:
-        context = self.browser.new_context(**{"viewport": {"width": 1300, "height": 900}, **options})
-        self.contexts.append(context)
-        page, seen = context.new_page(), Seen()
-        page.set_default_timeout(30_000)
-        page.on("pageerror", lambda error: seen.errors.append(f"page: {error}"))
-        page.on("console", lambda message: seen.errors.append(message.text) if message.type == "error" else None)
-        page.on("request", lambda request: seen.requests.append(request.url))
-        page.add_init_script(
-            "window.violations = []; document.addEventListener('securitypolicyviolation',"
-            " (event) => window.violations.push([event.effectiveDirective, event.blockedURI]));"
-        )
-        page.goto((url or self.files[name]) + at)
-        return page, seen
-
-
-@pytest.fixture
-def opened(browser: Any, files: dict[str, str]) -> Iterator[Opener]:
-    opener = Opener(browser, files)
-    yield opener
-    for context in opener.contexts:
-        context.close()
-
-
-def draw_all(page: Any) -> None:
-    """Scroll through the page until every chart of the selected run is drawn."""
-    height = page.evaluate("() => document.documentElement.scrollHeight")
-    for at in range(0, height, 800):
-        page.evaluate("(at) => window.scrollTo({ top: at, behavior: 'instant' })", at)
-        page.wait_for_timeout(60)
-    page.wait_for_function(
-        "() => Array.from(document.querySelectorAll('.plot')).every((plot) => !plot.clientWidth || plot.dataset.drawn)"
-    )
 
 
 def types(page: Any) -> list[list[str]]:

@@ -1,0 +1,60 @@
+"""Pages opened in a real browser, and what went on while they were open."""
+
+import shutil
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+IN_BROWSER = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here: the page was not tried in a browser"),
+]
+
+
+@dataclass
+class Seen:
+    """What went on while a page was open."""
+
+    errors: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    @property
+    def unexpected(self) -> list[str]:
+        return [error for error in self.errors if "unsafe-eval" not in error]
+
+
+@dataclass
+class Opener:
+    """Opens pages and closes them after the test."""
+
+    browser: Any
+    files: dict[str, str]
+    contexts: list[Any] = field(default_factory=list)
+
+    def __call__(self, name: str, *, at: str = "", url: str = "", **options: Any) -> tuple[Any, Seen]:
+        context = self.browser.new_context(**{"viewport": {"width": 1300, "height": 900}, **options})
+        self.contexts.append(context)
+        page, seen = context.new_page(), Seen()
+        page.set_default_timeout(30_000)
+        page.on("pageerror", lambda error: seen.errors.append(f"page: {error}"))
+        page.on("console", lambda message: seen.errors.append(message.text) if message.type == "error" else None)
+        page.on("request", lambda request: seen.requests.append(request.url))
+        page.add_init_script(
+            "window.violations = []; document.addEventListener('securitypolicyviolation',"
+            " (event) => window.violations.push([event.effectiveDirective, event.blockedURI]));"
+        )
+        page.goto((url or self.files[name]) + at)
+        return page, seen
+
+
+def draw_all(page: Any) -> None:
+    """Scroll through the page until every chart of the selected run is drawn."""
+    height = page.evaluate("() => document.documentElement.scrollHeight")
+    for at in range(0, height, 800):
+        page.evaluate("(at) => window.scrollTo({ top: at, behavior: 'instant' })", at)
+        page.wait_for_timeout(60)
+    page.wait_for_function(
+        "() => Array.from(document.querySelectorAll('.plot')).every((plot) => !plot.clientWidth || plot.dataset.drawn)"
+    )
