@@ -64,7 +64,9 @@ def test_every_size_is_recorded_into_one_series(tmp_path: Path) -> None:
 
 @pytest.mark.torch
 def test_a_failing_size_costs_that_size(tmp_path: Path) -> None:
-    failing = textwrap.dedent(RECORDER) + "if size == 2: raise RuntimeError('out of memory')\n"
+    # Rank 0 fails first: torchrun ends the others in the middle of whatever they do, and rank 0 is the one that makes the folder.
+    failing = textwrap.dedent(RECORDER) + "import os, time\nif os.environ['RANK'] == '1': time.sleep(30)\n"
+    failing += "if size == 2: raise RuntimeError('out of memory')\n"
     swept = sweep([script(tmp_path, failing)], [1, 2], out=tmp_path / "out", name="study")
     assert [read_run_info(folder / RUN_FILE).world_size for folder in swept.runs] == [1]
     (failure,) = swept.failures
