@@ -15,7 +15,7 @@ TRACES := $(wildcard ../shared/traces)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test trainers test-horovod test-tensorflow samples-tensorflow lint bench bench-peers samples samples-horovod strategies torture torture-peers fuzz
+.PHONY: demo test trainers test-horovod test-tensorflow samples-tensorflow lint bench bench-peers samples samples-horovod reports strategies torture torture-peers fuzz
 
 demo: $(READY)
 	$(BIN)/scaleprof demo --out build/demo
@@ -72,6 +72,11 @@ samples: $(READY)
 
 samples-horovod: $(READY_FOR_HOROVOD)
 	$(HOROVOD)/bin/python -m tests.horovod.samples sample_traces
+
+# The example reports, each from recordings that are here.
+reports: $(READY)
+	$(BIN)/scaleprof analyze sample_traces/emulated-* sample_traces/on-* -o reports/sample.html --json reports/sample.json --quiet
+	$(BIN)/scaleprof analyze sample_traces/gpu-* sample_traces/nccl-* -o reports/gpu.html --json reports/gpu.json --quiet
 	$(BIN)/scaleprof analyze sample_traces/horovod-* -o reports/horovod.html --json reports/horovod.json --quiet
 
 # Records one small job for each strategy, and writes what was recorded beside what was worked out by hand.

@@ -72,7 +72,7 @@ def table_of(tried: Sequence[Tried]) -> Table:
     rows = []
     for one in tried:
         plain, other, saved = one.plain, one.other, one.saved_ms
-        ratio = plain.payload_bytes / other.payload_bytes if other.payload_bytes else None
+        ratio = plain.payload_bytes / other.payload_bytes if other.payload_bytes and plain.payload_bytes else None
         encode, decode = (other.extras.encode_ms, other.extras.decode_ms) if other.extras is not None else (None, None)
         rows.append(
             [other.view.info.strategy, other.ranks, other.link, plain.bus_gbps, ratio, encode or None, decode or None, plain.step_ms, other.step_ms,
@@ -133,7 +133,7 @@ def metrics_of(tried: Sequence[Tried]) -> list[Metric]:
     metrics = [
         Metric("compression.saved_ms", "Saved by compression", saved.value, "ms", saved.low, saved.high, note=note, better="higher"),
     ]  # fmt: skip
-    if best.other.payload_bytes:
+    if best.other.payload_bytes and best.plain.payload_bytes:
         ratio = best.plain.payload_bytes / best.other.payload_bytes
         metrics.append(Metric("compression.ratio", "Bytes, plain to compressed", ratio, note=note))
     if best.break_even_gbps is not None:

@@ -157,8 +157,13 @@ def _named(
     return Series(re.sub(r"[^a-z0-9_]+", "-", label.lower()).strip("-") or "series", label, kind, sizes, bool(stated))
 
 
+MOST_NAMED = 3
+"""Runs that are named one by one where they have the same reason."""
+
+
 def _why_alone(alone: Sequence[RunView], candidates: Sequence[_Candidate]) -> list[str]:
-    sentences = []
+    sentences: list[str] = []
+    why: dict[str, list[str]] = {}
     for view in alone:
         info = view.info
         others = [one.view.info for one in candidates if one.view is not view]
@@ -175,5 +180,13 @@ def _why_alone(alone: Sequence[RunView], candidates: Sequence[_Candidate]) -> li
             what = "no other world size of the same model and precision"
         else:
             what = "neither the global nor the local batch of another size"
-        sentences.append(f"run {info.name} ({info.world_size} ranks) scales with no other run: it has {what}")
+        why.setdefault(what, []).append(f"{info.name} ({many(info.world_size, 'rank')})")
+    for what, names in why.items():
+        if len(names) <= MOST_NAMED:
+            sentences += [f"run {name} scales with no other run: it has {what}" for name in names]
+        else:
+            shown = ", ".join(names[:MOST_NAMED])
+            sentences.append(
+                f"{len(names)} runs scale with no other run ({shown} and {len(names) - MOST_NAMED} more): each has {what}"
+            )
     return sentences
