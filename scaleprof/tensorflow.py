@@ -22,6 +22,12 @@ WINDOWS = Windows(skip=5, steps=10)
 """Steps to profile, where the user says nothing: enough to tell chance from a rank that is always late, and few enough for the profiler."""
 
 
+def _options(
+    folder: str | os.PathLike[str], tags: Mapping[str, str] | None, windows: Windows | None, **given: Any
+) -> Options:
+    return Options(folder=os.fspath(folder), tags=dict(tags or {}), windows=windows or WINDOWS, **given)
+
+
 def _session(
     options: Options, trained: Callable[[], Iterable[Any]], model: Callable[[], str | None]
 ) -> TensorflowSession | None:
@@ -59,16 +65,14 @@ class session:  # noqa: N801  a `with` block reads as a thing
         variables: Iterable[Any] | Callable[[], Iterable[Any]] = (),
         redact: bool = False,
     ) -> None:
-        self._options = Options(
-            folder=os.fspath(folder),
-            level=level,
-            name=name,
-            tags=dict(tags or {}),
-            windows=windows or WINDOWS,
-            strategy=strategy,
-            samples_per_step=samples_per_step,
-            redact=redact,
-        )
+        given = {
+            "level": level,
+            "name": name,
+            "strategy": strategy,
+            "samples_per_step": samples_per_step,
+            "redact": redact,
+        }
+        self._options = _options(folder, tags, windows, **given)
         self._variables = variables
         self._running: TensorflowSession | None = None
 
@@ -97,9 +101,11 @@ class session:  # noqa: N801  a `with` block reads as a thing
         """Around what is no training, such as an evaluation: it is part of no step."""
         if self._running is not None:
             self._running.pause()
-        yield
-        if self._running is not None:
-            self._running.resume()
+        try:
+            yield
+        finally:
+            if self._running is not None:
+                self._running.resume()
 
 
 class KerasHooks:
@@ -123,16 +129,14 @@ class KerasHooks:
     ) -> None:
         super().__init__()
         self._supports_tf_logs, self._chief_worker_only = True, None  # what tf_keras asks its callbacks for
-        self._options = Options(
-            folder=os.fspath(folder),
-            level=level,
-            name=name,
-            tags=dict(tags or {}),
-            windows=windows or WINDOWS,
-            strategy=strategy,
-            samples_per_step=samples_per_step,
-            redact=redact,
-        )
+        given = {
+            "level": level,
+            "name": name,
+            "strategy": strategy,
+            "samples_per_step": samples_per_step,
+            "redact": redact,
+        }
+        self._options = _options(folder, tags, windows, **given)
         self._running: TensorflowSession | None = None
         self._at_once = 1
 

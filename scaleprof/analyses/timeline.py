@@ -69,7 +69,7 @@ def _on_one_clock(view: RunView, tables: Mapping[int, Table]) -> tuple[Table, li
             untold.append(rank)
     known = [start for start in starts.values() if start is not None]
     origin = min(known, default=0)
-    columns: dict[str, list[object]] = {name: [] for name in _COLUMNS}
+    columns: dict[str, list[object]] = {}
     for rank, table in tables.items():
         at, on_clock = int(table["window_start_ns"][0]), starts[rank]
         shift = (on_clock - origin if on_clock is not None else 0) - at
@@ -88,24 +88,8 @@ def _on_one_clock(view: RunView, tables: Mapping[int, Table]) -> tuple[Table, li
             "step_from_ms": [round((at + shift) / 1e6, 6)] * len(table),
             "step_to_ms": [round((int(table["window_end_ns"][0]) + shift) / 1e6, 6)] * len(table),
         }.items():
-            columns[name] += values
+            columns.setdefault(name, []).extend(values)
     return Table(dict(columns)), untold
-
-
-_COLUMNS = (
-    "rank",
-    "row",
-    "depth",
-    "start_ms",
-    "dur_ms",
-    "wait_ms",
-    "name",
-    "color",
-    "operation",
-    "bytes",
-    "step_from_ms",
-    "step_to_ms",
-)
 
 
 def _of_operations(

@@ -43,7 +43,7 @@ _LAUNCHERS = (
 )
 """What says the number of ranks, of ranks on this host, of hosts, and this rank's number on its host."""
 _WANTED, _NOT_WANTED = b"1", b"0"
-_UNSYNCHRONISED = "the clocks of the hosts could not be compared"
+UNSYNCHRONISED = "the clocks of the hosts could not be compared"
 
 
 class HostClocks:
@@ -67,7 +67,7 @@ class HostClocks:
 
     def before_destroy(self, group: Any = None, **_: Any) -> None:
         """The store goes with the default process group: this is the last chance to measure again."""
-        with self._guard.on(_UNSYNCHRONISED):
+        with self._guard.on(UNSYNCHRONISED):
             import torch.distributed as dist
 
             if group is None or group == dist.group.WORLD:
@@ -77,7 +77,7 @@ class HostClocks:
         if phase in self._done:
             return False
         met, self._failed = False, True
-        with self._guard.on(_UNSYNCHRONISED):
+        with self._guard.on(UNSYNCHRONISED):
             here = from_process_group()
             if here is not None:
                 self._done.add(phase)

@@ -13,40 +13,27 @@ from typing import Any
 
 from scaleprof.clock import ClockAnchor, ClockOffset, HostClock
 from scaleprof.collect.about import Known
-from scaleprof.collect.clocks import BUDGET_S, SWITCH, clock_id
+from scaleprof.collect.clocks import BUDGET_S, SWITCH, UNSYNCHRONISED, HostClocks, clock_id
 from scaleprof.collect.guard import Guard
 from scaleprof.collect.horovod_calls import OWN_TENSORS
 
 ROUNDS = 10
 _STALL = "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS"
 """Where this is set Horovod ends the job when one rank alone waits for an operation: no place for one that may be given up."""
-_UNSYNCHRONISED = "the clocks of the hosts could not be compared"
 
 
-class HorovodClocks:
-    """Measures once at the start and once at the end, where the job has several hosts."""
+class HorovodClocks(HostClocks):
+    """Measures once at the start and once at the end, where the job has several hosts; without a store, in rounds of Horovod's own."""
 
     def __init__(self, known: Known, guard: Guard) -> None:
-        self._known = known
-        self._guard = guard
-        self._done: set[str] = set()
-        self._failed = False
-
-    def at_start(self) -> bool:
-        """Between two steps of all ranks; whether they met, which disturbs the step."""
-        return self._measure("start")
-
-    def at_end(self) -> None:
-        """Measure again, if that went well at the start."""
-        if "start" in self._done and not self._failed:
-            self._measure("end")
+        super().__init__(known, 0, guard)
 
     def _measure(self, phase: str) -> bool:
         if phase in self._done or self._failed:
             return False
         self._failed = True
         met = False
-        with self._guard.on(_UNSYNCHRONISED):
+        with self._guard.on(UNSYNCHRONISED):
             import horovod.torch as hvd
 
             if hvd.is_initialized():
@@ -63,7 +50,7 @@ class HorovodClocks:
         if hvd.size() < 2 or switch in ("0", "off", "false"):
             return False
         if float(os.environ.get(_STALL) or 0) > 0:
-            self._guard.warn(_UNSYNCHRONISED, f"{_STALL} is set")
+            self._guard.warn(UNSYNCHRONISED, f"{_STALL} is set")
             return False
         return switch == "always" or bool(hvd.local_size() != hvd.size())
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from scaleprof.launch.study import record_run, say
-from tests.gpu.jobs import CAUSES, STEPS, cause, compiled, distributed, sweep
+from tests.gpu.jobs import CAUSES, DISTRIBUTED_STEPS, STEPS, cause, compiled, distributed, sweep
 
 TIMEOUT_S = 40.0
 
@@ -42,7 +42,14 @@ def main() -> int:
     for name, (train, ranks) in jobs(folder).items():
         if not names or name in names:
             ended &= record_run(
-                train, ranks, None, label=name, name=name, series=name, steps=STEPS, timeout_s=TIMEOUT_S
+                train,
+                ranks,
+                None,
+                label=name,
+                name=name,
+                series=name,
+                steps=DISTRIBUTED_STEPS if ranks > 1 else STEPS,
+                timeout_s=TIMEOUT_S,
             )
     say("all ended" if ended else "some failed")
     return 0 if ended else 1
