@@ -101,9 +101,8 @@ def pairs_of(views: Sequence[RunView], without: Callable[[list[str]], list[str] 
         plain = without(words)
         if plain is None:
             continue
-        for other in sorted(
-            views, key=lambda other: other.info.level != view.info.level
-        ):  # recorded alike, if there is such a one
+        alike_first = sorted(views, key=lambda other: other.info.level != view.info.level)
+        for other in alike_first:
             same = (other.info.strategy or "") == "+".join(plain) and _setting(other) == _setting(view)
             if same and (one := _side(other)) is not None and (two := _side(view)) is not None:
                 pairs.append((one, two))

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaleprof.analyses.account import METHODS, account
+from scaleprof.analyses.account import METHODS, account, activities_of
+from scaleprof.analyses.arrivals import _parts
 from scaleprof.analyses.gaps import MOST_NAMES, idle, idle_names
 from scaleprof.analyses.host import Cause
+from scaleprof.intervals import length
 from scaleprof.readers import find_runs, read_rank
 from scaleprof.synth.spec import Spec
 from scaleprof.synth.writing import write_job
@@ -75,6 +77,15 @@ def test_pauses_of_the_interpreter_are_told_by_their_kind() -> None:
     )
     assert causes_of(trace) == [{"gc": 20, "compile": 10, "launch": 10, "dispatch": 20, "interpreter": 10}]
     assert names_of(trace)["gc", "gc"] == 20
+
+
+def test_pauses_are_no_compute_of_operators_and_a_doing_before_an_arrival() -> None:
+    """An operator from 10 to 90 in which garbage is collected from 30 to 50, and 10 of it outside any operator."""
+    made = Made(events=[span(Kind.OP, "aten::add", 10, 80)], steps=[Step(0, 100 * US)])
+    trace = with_pauses(make_trace(made), (30 * US, 20 * US, Kind.GC), (90 * US, 10 * US, Kind.GC))
+    assert int(account(trace)["compute_ns"][0]) == 60 * US
+    [activity] = activities_of(trace)
+    assert length(_parts(trace, activity)["gc"]) == 30 * US
 
 
 def test_by_subtraction_pauses_are_idle_time_and_no_compute() -> None:

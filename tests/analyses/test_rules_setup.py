@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scaleprof.align import RunView, align
-from scaleprof.analyses import ANALYSES, rules_setup
+from scaleprof.analyses import ANALYSES, rules, rules_setup
 from scaleprof.analyses.findings import conclude
 from scaleprof.analyses.judged import Rule
 from scaleprof.pipeline import RankFacts
@@ -116,6 +116,16 @@ def judged(
 def gain(rule: Rule, of: Any) -> float | None:
     finding = rule(of)
     return finding.gain_share if finding is not None else None
+
+
+def test_a_sync_can_gain_no_more_than_the_device_computes() -> None:
+    """60 % of the step behind a call that waits, 80 % idle in all: the host would be ahead by the 20 % that are computed."""
+    of: Any = SimpleNamespace(
+        idle_share=lambda _: 0.6, leaves=SimpleNamespace(share=lambda _: 0.8), idle=None, steps="0", view=None
+    )
+    assert gain(rules._synced, of) == pytest.approx(0.2)
+    of.leaves.share = lambda _: 0.3
+    assert gain(rules._synced, of) == pytest.approx(0.6)
 
 
 def test_gpus_that_talk_over_gloo_may_gain_all_that_is_exposed() -> None:

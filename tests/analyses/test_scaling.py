@@ -145,6 +145,20 @@ def test_a_starved_reference_gives_way_to_the_next_size_and_says_so() -> None:
     assert any("2 ranks is the reference because 1 rank could not be judged" in caveat for caveat in result.caveats)
 
 
+def test_many_runs_that_scale_with_none_for_one_reason_are_one_sentence() -> None:
+    _, caveats = find_series([weak(1, 100 + number, model=f"Net-{number}") for number in range(2)])
+    assert len(caveats) == 2
+    alike = [
+        make_view(regular_job(4, step=160 * MS, compute=MS, blocked=MS, samples=11), name=f"run-{number}")
+        for number in range(5)
+    ]
+    _, caveats = find_series(alike)
+    assert caveats == [
+        "5 runs scale with no other run (run-0 (4 ranks), run-1 (4 ranks), run-2 (4 ranks) and 2 more): each has "
+        "no other world size of the same model and precision"
+    ]
+
+
 def test_runs_that_do_not_scale_one_another_are_named_with_the_reason() -> None:
     other = weak(4, 160, model="Other")
     _, caveats = find_series([weak(1, 102, model="Net"), weak(2, 120, model="Net"), other])

@@ -1,11 +1,15 @@
 """Stragglers of synthetic jobs: the right rank, the right cause, the right cost, and nobody where nobody is late."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from scaleprof import analyze
+from scaleprof.analyses import lateness as lateness_of
+from scaleprof.models.blame import Blame
 from scaleprof.pipeline import Options
 from scaleprof.results import Result
 from scaleprof.synth.spec import Spec
@@ -116,6 +120,23 @@ def test_of_few_ranks_one_is_named_as_well(tmp_path: Path, ranks: int) -> None:
     """Of two ranks nobody can cost more than two fair shares."""
     found = metrics(section(tmp_path, ranks=ranks, late_rank=1, late_ms=LATE_MS, late_cause="input"))
     assert (found["straggler.rank"], found["straggler.cause"]) == (1, CAUSES["input"])
+
+
+def lateness(shares: dict[str, float]) -> lateness_of.Lateness:
+    """Why rank 1 is late, whose one delay of 100 ns consists of these."""
+    blame = Blame(np.array([1]), np.array([100]), np.array([100]))
+    delays: Any = SimpleNamespace(parts=lambda _: {0: 0, 1: 0}, shares=lambda _: shares)
+    view: Any = SimpleNamespace()
+    seen: Any = SimpleNamespace(step=np.array([0]))
+    return lateness_of.causes_of(view, seen, blame, delays, 1)
+
+
+def test_what_keeps_a_host_is_one_cause_where_no_part_of_it_explains_enough() -> None:
+    found = lateness({"idle": 0.6, "sync": 0.3, "memory": 0.1})
+    assert (found.cause, found.share) == ("host", pytest.approx(0.9))
+    assert found.words == "its host is late (60.0 % without a reason that was recorded, 30.0 % waiting for the device)"
+    assert lateness({"idle": 0.9, "memory": 0.1}).words == "its host is late"
+    assert lateness({"idle": 0.5, "sync": 0.2, "memory": 0.3}).cause == "idle", "together they explain too little"
 
 
 def test_of_two_ranks_that_are_alike_none_is_named(tmp_path: Path) -> None:

@@ -106,6 +106,18 @@ def test_a_device_that_hangs_costs_a_bounded_number_of_steps(device: Device) -> 
     assert waits.given_up == 100 - MOST_PENDING
 
 
+def test_steps_with_many_waits_are_given_up_sooner(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step with three waits has eight events: of twenty events two steps are kept."""
+    monkeypatch.setattr("scaleprof.collect.device.MOST_EVENTS", 20)
+    waits = DeviceWaits()
+    device.passed_ms = -1
+    for number in range(10):
+        step(waits, device, number, 1, 1, 1)
+    waits.begin_step(10)
+    assert len(waits._steps) <= 3
+    assert waits.given_up == 11 - len(waits._steps)
+
+
 def test_events_are_used_again(device: Device) -> None:
     waits = DeviceWaits()
     for number in range(200):

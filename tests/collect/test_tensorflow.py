@@ -182,6 +182,17 @@ def test_an_evaluation_is_part_of_no_step(tmp_path: Path, fake: FakeTensorflow) 
     assert lines[1]["t0"] >= after_pause
 
 
+def test_after_an_evaluation_that_fails_training_goes_on(tmp_path: Path, fake: FakeTensorflow) -> None:
+    with recorder.session(tmp_path, name="job", level="light") as recording:
+        with recording.step():
+            pass
+        with pytest.raises(ValueError, match="no data"), recording.aside():
+            raise ValueError("no data")
+        began = recording._running
+        assert began is not None
+        assert began._start_ns is not None, "the next step has begun"
+
+
 def test_the_rank_stands_in_tf_config() -> None:
     def of(kind: str, index: Any, cluster: Any = CLUSTER) -> Identity | None:
         return identity_from_tf_config(

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 
 from scaleprof.analyses.account import account
+from scaleprof.readers import recorded
 from scaleprof.readers.directory import run_of_directory
 from scaleprof.readers.recorded import read_recorded
+from scaleprof.readers.streams import DeviceStep
 from scaleprof.run import RANK_FILE, ProcessGroup, read_rank_info, write_json
 from scaleprof.trace import Trace
 from tests.recording import MS, UNIX_NS, Recorded, write_run
@@ -85,6 +88,19 @@ def test_what_the_device_says_of_blocked_time_wins(tmp_path: Path) -> None:
     folder = rank_folder(tmp_path)
     stream(folder, "device.jsonl", {"i": 1, "wait": 7 * MS, "n_wait": 1, "time": 90 * MS}, {"i": 3, "wait": "x"})
     assert read(folder).steps.blocked_ns[:4].tolist() == [15 * MS, 7 * MS, 15 * MS, 15 * MS]
+
+
+def test_of_a_step_that_the_device_says_nothing_of_no_time_is_known(tmp_path: Path) -> None:
+    """The host may have been ahead of it: its own time of that step counts in no statistic."""
+    steps = read(rank_folder(tmp_path)).steps
+    steps = replace(steps, profiled=np.arange(len(steps)) < 2)
+    first = int(steps.index[2])
+    found = recorded._on_device_clock(steps, {first: DeviceStep(5 * MS, 90 * MS)})
+    assert found.device_ns[found.index == first].tolist() == [90 * MS]
+    others = ~found.profiled & (found.index != first)
+    assert others.any()
+    assert found.perturbed[others].all()
+    assert (found.perturbed == steps.perturbed)[~others].all()
 
 
 def test_a_task_without_an_end_has_none(tmp_path: Path) -> None:
