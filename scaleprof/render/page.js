@@ -117,14 +117,14 @@
   }
 
   // ---- timelines ----
-  const timelines = new Map();
+  const timelines = new Map(), timelineFigures = Array.from(document.querySelectorAll("[data-timeline]"));
+  function showTimeline(figure) {
+    if (!timelines.has(figure)) timelines.set(figure, scaleprofTimeline(figure, data.timelines[figure.dataset.timeline], colored));
+  }
   const timelineWatcher = new IntersectionObserver((seen) => {
     for (const entry of seen.filter((entry) => entry.isIntersecting)) {
       timelineWatcher.unobserve(entry.target);
-      loadData().then(() => {
-        const figure = entry.target;
-        timelines.set(figure, scaleprofTimeline(figure, data.timelines[figure.dataset.timeline], colored));
-      }).catch(unable);
+      loadData().then(() => showTimeline(entry.target)).catch(unable);
     }
   }, { rootMargin: "500px 0px" });
 
@@ -312,6 +312,7 @@
   function forPaper() {
     root.classList.add("printing");
     for (const plot of plots) if (plot.clientWidth) draw(plot);
+    if (data) for (const figure of timelineFigures) if (figure.clientWidth) showTimeline(figure);
     for (const drawTimeline of timelines.values()) drawTimeline();
   }
   window.addEventListener("beforeprint", forPaper);
@@ -323,7 +324,7 @@
 
   // ---- start: text is there already, the library comes after the first paint ----
   for (const plot of plots) watcher.observe(plot);
-  for (const figure of document.querySelectorAll("[data-timeline]")) timelineWatcher.observe(figure);
+  for (const figure of timelineFigures) timelineWatcher.observe(figure);
   followAddress();
   mark();
   requestAnimationFrame(() => setTimeout(() => Promise.all([loadData(), loadPlotly()]).catch(unable), 0));

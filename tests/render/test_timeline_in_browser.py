@@ -154,6 +154,17 @@ def test_a_frame_of_many_slices_is_drawn_quickly_enough_to_move(timeline: tuple[
     assert colors > 4
 
 
+def test_paper_gets_a_timeline_that_was_never_scrolled_to(report: Report, opened: Opener, tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text(report.to_html(), encoding="utf-8")
+    page, seen = opened("paper", url=f"file://{tmp_path}/page.html", viewport={"width": 1300, "height": 300})
+    page.wait_for_function("() => document.querySelector('.plot[data-drawn]')")
+    assert page.evaluate("() => document.querySelector('.timeline canvas').dataset.from") is None
+    page.evaluate("() => window.dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("() => document.querySelector('.timeline canvas').dataset.from") is not None
+    assert page.evaluate(COLORS_OF_CANVAS) > 4
+    assert not seen.unexpected
+
+
 def test_evil_names_are_text(opened: Opener, tmp_path: Path) -> None:
     evil = '</script><script>window.hacked = 1</script><img src=x onerror="window.hacked = 2">'
     table = Table.of_rows(
