@@ -99,6 +99,7 @@ _PATH = click.Path(path_type=Path)
     help="What is called so communicates; may be repeated, and pyproject.toml may hold more.",
 )
 @click.option("--link-reference", type=_PATH, metavar="FILE", help="A log of nccl-tests to hold the links against.")
+@click.option("--redact", is_flag=True, help="Leave names of hosts, users, folders and files out of the report.")
 @click.option("--no-cache", is_flag=True, help="Read every trace, also those that were read before.")
 @click.option("--open", "open_", is_flag=True, help="Open the report in a browser.")
 @_talking
@@ -118,6 +119,7 @@ def analyze(paths: tuple[Path, ...], **given: Any) -> None:
         link_reference=given["link_reference"],
         command=_command_line([text for text in communication if text not in given["communication"]]),
         use_cache=not given["no_cache"],
+        redact=given["redact"],
     )
     with _logging(given["verbose"]):
         _write(_analyzed(paths, options, quiet=outputs.quiet), outputs)

@@ -18,6 +18,7 @@ from scaleprof.align import RankFacts, RunView, align
 from scaleprof.analyses import ANALYSES, COMPARISONS, OPTIONS, Analysis, Comparison, Fact
 from scaleprof.analyses.base import listed, many, percent
 from scaleprof.analyses.links import LinkOptions
+from scaleprof.analyses.series import find_series
 from scaleprof.analyses.steps import RUNQ_LIMIT, runq_share, steady_steps
 from scaleprof.cache import keep, recall
 from scaleprof.engine import cores, map_processes, map_serial
@@ -25,7 +26,8 @@ from scaleprof.errors import InputError, OptionError, ScaleprofError
 from scaleprof.readers import find_runs, read_rank
 from scaleprof.readers.archive import shown_name
 from scaleprof.readers.nccl_tests import read_link_reference
-from scaleprof.results import Chip, Report, Result, RunReport, Table
+from scaleprof.redaction import Redaction
+from scaleprof.results import Chip, Report, Result, RunReport, SeriesOfRuns, Table
 from scaleprof.run import RankFiles, RankInfo, Run, RunInfo
 from scaleprof.settings import check_patterns
 
@@ -55,6 +57,8 @@ class Options:
     """How to make the report again, for its last page."""
     use_cache: bool = True
     """Take the facts of ranks that were read before from the user's cache folder, and keep those of others there."""
+    redact: bool = False
+    """Short names stand in the report for those of hosts, users, folders and files."""
 
     def __post_init__(self) -> None:
         if self.engine not in ("processes", "serial"):
@@ -81,7 +85,11 @@ def analyze(paths: Sequence[Path | str], *, options: Options | None = None, prog
     progress("looking for traces", 0, 1)
     runs = find_runs([Path(path) for path in paths], options.run_globs)
     progress("looking for traces", 1, 1)
+    redaction = _redaction(paths, runs, options) if options.redact else None
+    runs = redaction.runs(runs) if redaction else runs
     facts, lost = _facts_of_all(runs, options, progress)
+    if redaction:
+        facts = [_without_hosts(of_run, redaction) for of_run in facts]
     views = []
     for number, run in enumerate(runs):
         if facts[number]:
@@ -94,7 +102,7 @@ def analyze(paths: Sequence[Path | str], *, options: Options | None = None, prog
     comparison, caveats = _comparison([view for _, view, _ in views], thresholds)
     unread = [reason for number, reasons in enumerate(lost) if not facts[number] for reason in reasons]
     progress("concluding", 1, 1)
-    return Report(
+    report = Report(
         title=_title([view.info for _, view, _ in views]),
         verdict=comparison[0].headline if comparison else "",
         runs=reports,
@@ -108,7 +116,33 @@ def analyze(paths: Sequence[Path | str], *, options: Options | None = None, prog
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             **({"communication": "  ".join(options.communication)} if options.communication else {}),
         },
+        series=_series([view for _, view, _ in views]),
     )
+    return redaction.report(report) if redaction else report
+
+
+def _series(views: Sequence[RunView]) -> tuple[SeriesOfRuns, ...]:
+    """The series of these runs, with their places."""
+    place = {id(view): number for number, view in enumerate(views)}
+    found = find_series(views)[0] if len(views) > 1 else []
+    return tuple(
+        SeriesOfRuns(one.id, one.label, tuple(place[id(view)] for at_size in one.sizes.values() for view in at_size))
+        for one in found
+    )
+
+
+def _redaction(paths: Sequence[Path | str], runs: Sequence[Run], options: Options) -> Redaction:
+    reference = [options.link_reference] if options.link_reference else []
+    return Redaction([*paths, *reference], runs, stated=[name for name, _ in options.run_globs])
+
+
+def _without_hosts(facts: Mapping[int, RankFacts], redaction: Redaction) -> dict[int, RankFacts]:
+    """Facts by rank, with short names for the hosts."""
+    hosts = {rank: redaction.host(of_rank.info.host) for rank, of_rank in facts.items()}
+    return {
+        rank: dataclasses.replace(of_rank, info=dataclasses.replace(of_rank.info, host=hosts[rank]))
+        for rank, of_rank in facts.items()
+    }
 
 
 def _of_patterns(patterns: Sequence[str]) -> list[str]:

@@ -4,7 +4,6 @@ A report is plain data: `save` and `load` go through JSON, and every renderer st
 column name: shares are 0..1, times in metrics ms, times in fact tables int64 ns, bandwidth GB/s (1e9).
 """
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scaleprof.errors import BrokenFile
-from scaleprof.run import SCHEMA_VERSION, RunInfo
+from scaleprof.run import RunInfo
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,13 +65,13 @@ class Table:
 
     def rows(self) -> list[list[Any]]:
         """Plain Python values, row by row."""
-        return [list(row) for row in zip(*(_plain(column) for column in self.columns.values()), strict=True)]
+        return [list(row) for row in zip(*(plain(column) for column in self.columns.values()), strict=True)]
 
     def to_pandas(self) -> "pd.DataFrame":
         """A pandas frame with the same columns."""
         import pandas as pd
 
-        return pd.DataFrame({name: _plain(column) for name, column in self.columns.items()})
+        return pd.DataFrame({name: plain(column) for name, column in self.columns.items()})
 
 
 @dataclass(frozen=True)
@@ -100,10 +99,14 @@ class Layer:
     """Heatmaps: one row per y, one column per x."""
     color: str = ""
     """A key of the palette: a leaf (`compute`, `exposed_comm`, ...) or `series-1` ...; empty lets the renderer choose."""
-    style: Literal["", "reference", "marks"] = ""
-    """`reference`: a thin dashed line to compare with; `marks`: points without a line, in a chart of kind `loglog`."""
+    style: Literal["", "reference", "marks", "span", "factors", "above", "beside"] = ""
+    """`reference`: a thin dashed line to compare with; `marks`: points without a line, in a chart of kind `loglog` and on the cells of a heatmap;
+    `span`: what lies between the first and the last x is shaded. Heatmaps: `factors`: a table with its numbers printed, in which 1 is calm and
+    less stands out; `above` and `beside`: bars over the columns and right of the rows, muted ones of columns that do not count."""
     text: list[str] | None = None
     """Labels beside the points or bars."""
+    order: list[int] | None = None
+    """Heatmaps: places of the rows, the largest first; the page offers this order beside that of y."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ class Chart:
     """A picture as data; its title is the takeaway in words, computed from the data."""
 
     id: str
-    kind: Literal["lines", "stacked_bars", "bars", "waterfall", "heatmap", "loglog"]
+    kind: Literal["lines", "stacked_bars", "bars", "waterfall", "heatmap", "loglog", "scatter"]
     title: str
     subtitle: str
     x: Axis
@@ -136,6 +139,12 @@ class Finding:
     gain_share: float | None = None
     gain_kind: Literal["", "measured", "ceiling", "replayed"] = ""
     remedy: str = ""
+    see: str = ""
+    """Name of the section of the same run that shows the evidence; empty where the finding's own section does."""
+    rank: int | None = None
+    """The rank it is about."""
+    step: int | None = None
+    """A step in which it is seen well."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +164,29 @@ class Result:
     """What could not be seen or may be wrong, one sentence each."""
     timeline: Table | None = None
     """Slices of one step for the report's own picture, one row each (`analyses.timeline`); in no JSON."""
+    variants: "tuple[Variant, ...]" = ()
+    """How the section of a comparison reads where one series or one run is selected."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What stands in place of a section's headline, numbers and charts where its reader selected one series or one run."""
+
+    result: Result
+    series: str = ""
+    """Id of the series; empty where a run is meant."""
+    run: int | None = None
+    """Place of the run in the report."""
+
+
+@dataclass(frozen=True)
+class SeriesOfRuns:
+    """Runs that scale one job, as a reader selects them."""
+
+    id: str
+    label: str
+    runs: tuple[int, ...]
+    """Places in `Report.runs`, the smallest size first."""
 
 
 @dataclass(frozen=True)
@@ -203,6 +235,8 @@ class Report:
     """Which files were taken as which run and rank."""
     made_with: dict[str, str] = field(default_factory=dict)
     """version, command, created (ISO time)."""
+    series: tuple[SeriesOfRuns, ...] = ()
+    """What can be selected; a run may be in several and in none."""
 
     def metric(self, id: str) -> Metric | None:
         """A metric of the comparison, or else of the last run."""
@@ -235,34 +269,27 @@ class Report:
 
         return render_markdown(self)
 
+    def _repr_html_(self) -> str:
+        """The report as a notebook shows it."""
+        from scaleprof.render.notebook import render_notebook
+
+        return render_notebook(self)
+
+    def log_to(self, run: Any, *, run_id: str = "") -> None:
+        """Write numbers, summary and page to an experiment tracker: wandb, MLflow (`run_id` for an MlflowClient) or TensorBoard."""
+        from scaleprof.render.trackers import log_report
+
+        log_report(self, run, run_id=run_id)
+
     def save(self, path: Path | str) -> None:
         """Write the report as JSON."""
         Path(path).write_text(json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain data, the form of the JSON file."""
-        return {
-            "format": REPORT_FORMAT,
-            "schema_version": SCHEMA_VERSION,
-            "title": self.title,
-            "verdict": self.verdict,
-            "made_with": self.made_with,
-            "chips": [dataclasses.asdict(chip) for chip in self.chips],
-            "runs": [
-                {
-                    "name": run.info.name,
-                    "world_size": run.info.world_size,
-                    "ranks_read": list(run.ranks_read),
-                    "info": _plain({k: v for k, v in dataclasses.asdict(run.info).items() if v is not None}),
-                    "caveats": list(run.caveats),
-                    "sections": [_result_to_dict(section) for section in run.sections],
-                }
-                for run in self.runs
-            ],
-            "comparison": {"sections": [_result_to_dict(section) for section in self.comparison]},
-            "tables": {"grouping": _table_to_dict(self.grouping)},
-            "caveats": list(self.caveats),
-        }
+        from scaleprof.saved import to_dict
+
+        return to_dict(self)
 
     @classmethod
     def load(cls, path: Path | str) -> "Report":
@@ -278,75 +305,23 @@ class Report:
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "Report":
         """The report from its plain form."""
-        from scaleprof.run import Emulated
+        from scaleprof.saved import from_dict
 
-        runs = []
-        for run in content["runs"]:
-            info = dict(run["info"])
-            if info.get("emulated"):
-                info["emulated"] = Emulated(**info["emulated"])
-            sections = tuple(_result_from_dict(section) for section in run["sections"])
-            runs.append(RunReport(RunInfo(**info), tuple(run["ranks_read"]), sections, tuple(run["caveats"])))
-        return cls(
-            title=content["title"],
-            verdict=content["verdict"],
-            runs=tuple(runs),
-            comparison=tuple(_result_from_dict(section) for section in content["comparison"]["sections"]),
-            chips=tuple(Chip(**chip) for chip in content["chips"]),
-            caveats=tuple(content["caveats"]),
-            grouping=_table_from_dict(content["tables"]["grouping"]),
-            made_with=dict(content["made_with"]),
-        )
+        return from_dict(content)
 
 
 def _find_metric(sections: Sequence[Result], id: str) -> Metric | None:
     return next((metric for section in sections for metric in section.metrics if metric.id == id), None)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The same value in types that JSON knows: no numpy, no tuples, NaN as None."""
     if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if isinstance(value, float):
         return value if np.isfinite(value) else None
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value
-
-
-def _table_to_dict(table: Table) -> dict[str, Any]:
-    return {"columns": list(table.columns), "data": table.rows()}
-
-
-def _table_from_dict(content: Mapping[str, Any]) -> Table:
-    return Table.of_rows(content["columns"], content["data"])
-
-
-def _result_to_dict(result: Result) -> dict[str, Any]:
-    content: dict[str, Any] = _plain(dataclasses.asdict(dataclasses.replace(result, tables={}, timeline=None)))
-    del content["timeline"]
-    kept, metrics = ("id", "label", "value"), content["metrics"]
-    content["metrics"] = [{k: v for k, v in m.items() if k in kept or v not in (None, "", [])} for m in metrics]
-    content["tables"] = {name: _table_to_dict(table) for name, table in result.tables.items()}
-    return content
-
-
-def _result_from_dict(content: Mapping[str, Any]) -> Result:
-    return Result(
-        name=content["name"],
-        title=content["title"],
-        headline=content["headline"],
-        metrics=tuple(Metric(**{**m, "trend": tuple(m.get("trend", ()))}) for m in content["metrics"]),
-        tables={name: _table_from_dict(table) for name, table in content["tables"].items()},
-        charts=tuple(_chart_from_dict(chart) for chart in content["charts"]),
-        findings=tuple(Finding(**finding) for finding in content["findings"]),
-        caveats=tuple(content["caveats"]),
-    )
-
-
-def _chart_from_dict(content: Mapping[str, Any]) -> Chart:
-    layers = tuple(Layer(**layer) for layer in content["layers"])
-    axes = {name: Axis(**content[name]) if content.get(name) else None for name in ("x", "y", "z")}
-    return Chart(**{**content, **axes, "layers": layers})

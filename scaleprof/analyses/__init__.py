@@ -17,6 +17,7 @@ from scaleprof.analyses.ranks import RANKS
 from scaleprof.analyses.scaling import SCALING
 from scaleprof.analyses.steps import STEPS
 from scaleprof.analyses.stragglers import STRAGGLERS
+from scaleprof.analyses.strategies import STRATEGIES
 from scaleprof.analyses.study import ScalingOptions
 from scaleprof.analyses.tasks import TASK_SCALING, TASKS
 from scaleprof.analyses.time import TIME
@@ -39,7 +40,7 @@ ANALYSES: tuple[Analysis, ...] = (
     EXTRAS,
     HARDWARE,
 )
-COMPARISONS: tuple[Comparison, ...] = (OVERVIEW, SCALING, HIERARCHY, GROWTH, PRICES, TASK_SCALING)
+COMPARISONS: tuple[Comparison, ...] = (OVERVIEW, SCALING, HIERARCHY, GROWTH, STRATEGIES, PRICES, TASK_SCALING)
 OPTIONS: dict[str, type] = {"scaling": ScalingOptions, "links": LinkOptions}
 """Names of `--set <name>.<field>=value` to the dataclass of thresholds that analyses and comparisons share under it."""
 

@@ -4,6 +4,8 @@ Every gain here is a ceiling: what the step would save if all of that time went 
 threshold, nor below what the step times themselves vary by.
 """
 
+from dataclasses import replace
+
 from scaleprof.align import RunView
 from scaleprof.analyses.base import HIGH, Analysis, many
 from scaleprof.analyses.extras import extras
@@ -19,6 +21,29 @@ from scaleprof.analyses.work import work
 from scaleprof.models.statistics import median_interval
 from scaleprof.results import Finding, Result
 
+_IDLE = (
+    "starved",
+    "host-sync",
+    "launch-bound",
+    "allocation",
+    "compilation",
+    "collection",
+    "checkpoint",
+    "alloc",
+    "compile",
+    "gc",
+)
+_TIME = ("exposed-copies", "bubble", "exposed-transfer", "distortion", "healthy-communication")
+_RANKS = ("transient-imbalance", "stage-imbalance", "healthy-balance")
+_COLLECTIVES = ("small-messages", "no-sync", "gloo-on-gpus", "unused-parameters")
+EVIDENCE = (
+    dict.fromkeys((*_IDLE, "healthy-input", "healthy-launch"), "idle")
+    | dict.fromkeys(_TIME, "time")
+    | dict.fromkeys(_RANKS, "ranks")
+    | dict.fromkeys(_COLLECTIVES, "collectives")
+    | {"small-kernels": "kernels", "optimizer": "kernels", "throttled": "hardware"}
+)
+"""The section that shows what a finding is about."""
 LEAST_GAIN = 0.01
 """Share of the step that a finding must be worth."""
 
@@ -35,6 +60,8 @@ def conclude(view: RunView, options: None) -> Result | None:
         finding for rule in (*RULES, *SETUP) if (finding := rule(judged)) is not None and _worth(finding, judged.noise)
     ]
     healthy = [finding for rule in HEALTH if (finding := rule(judged)) is not None]
+    found = [replace(finding, see=EVIDENCE.get(finding.id, "")) for finding in found]
+    healthy = [replace(finding, see=EVIDENCE.get(finding.id, "")) for finding in healthy]
     found.sort(key=lambda finding: -(finding.gain_share or 0.0))
     if not found and not healthy:
         return None

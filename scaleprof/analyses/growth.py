@@ -10,11 +10,12 @@ from scaleprof.analyses.series import Series, find_series
 from scaleprof.analyses.steps import samples_per_rank
 from scaleprof.analyses.study import Scaled, ScalingOptions, scaled
 from scaleprof.analyses.time import NEGLIGIBLE, Leaves, leaves_of, spoken
-from scaleprof.results import Axis, Chart, Layer, Metric, Result, Table
+from scaleprof.results import Axis, Chart, Layer, Metric, Result, Table, Variant
 
 _SUM_TOLERANCE = 1e-12
 _NEXT_TO_NOTHING = 0.0005
 """A share that would be shown as zero."""
+TITLE = "What grows with the size"
 _NO_MORE = 0.01
 """Growth of a sample's cost that is not worth a word."""
 
@@ -33,6 +34,10 @@ class PerSample:
     def exposed_ms(self) -> float:
         """Exposed communication, all parts together."""
         return sum(self.by_leaf_ms[part] for part in PARTS)
+
+
+_Grown = tuple[Series, PerSample, PerSample]
+"""A series with its smallest and its largest size."""
 
 
 def per_sample(ranks: int, views: Sequence[RunView]) -> PerSample | None:
@@ -61,10 +66,9 @@ def per_sample(ranks: int, views: Sequence[RunView]) -> PerSample | None:
 def conclude(views: Sequence[RunView], options: ScalingOptions) -> Result | None:
     """Growth of every series between its smallest and its largest size."""
     tables: list[list[object]] = []
-    charts: list[Chart] = []
-    grown: list[tuple[Series, PerSample, PerSample]] = []
+    grown: list[_Grown] = []
+    parts: list[Result] = []
     caveats = []
-    metrics: list[Metric] = []
     for series in find_series(views)[0]:
         study = scaled(series, options)
         sizes = [size for ranks, repeats in series.sizes.items() if (size := per_sample(ranks, repeats)) is not None]
@@ -78,32 +82,41 @@ def conclude(views: Sequence[RunView], options: ScalingOptions) -> Result | None
         first, last = sizes[0], sizes[-1]
         assert abs(sum(growth(first, last).values()) - (last.tau_ms - first.tau_ms)) <= _SUM_TOLERANCE * last.tau_ms
         tables += [_row(series, first, size) for size in sizes]
-        charts += [_by_size(series, sizes), _waterfall(series, first, last)]
         grown.append((series, first, last))
-        metrics.append(
-            Metric(
-                f"growth.{series.id}.ms_per_sample",
-                f"Growth ({series.label})",
-                last.tau_ms - first.tau_ms,
-                "ms",
-                note=f"ms per sample and rank, {last.ranks} against {many(first.ranks, 'rank')}",
-                better="lower",
-            )
-        )
+        parts.append(_selected(series, sizes))
         caveats += _unsound(study)
     if not tables:
         return None
+    named = _named(grown)
     columns = ["series", "ranks", "step_ms", "ms_per_sample", "exposed_comm_ms", *(f"{leaf}_ms" for leaf in LEAVES)]
     columns += ["growth_ms", "exposed_comm_growth_ms", *(f"{leaf}_growth_ms" for leaf in LEAVES)]
     return Result(
         name="growth",
-        title="What grows with the size",
+        title=TITLE,
         headline=_headline_of_all(grown),
-        metrics=tuple(metrics),
+        metrics=tuple(metric for part in parts for metric in part.metrics),
         tables={"growth": Table.of_rows(columns, tables)},
-        charts=tuple(charts),
+        charts=tuple(chart for one, part in zip(grown, parts, strict=True) if one in named for chart in part.charts),
         caveats=tuple(caveats),
+        variants=tuple(Variant(part, series=series.id) for (series, _, _), part in zip(grown, parts, strict=True))
+        if len(parts) > 1
+        else (),
     )
+
+
+def _selected(series: Series, sizes: Sequence[PerSample]) -> Result:
+    """One series by itself."""
+    first, last = sizes[0], sizes[-1]
+    metric = Metric(
+        f"growth.{series.id}.ms_per_sample",
+        f"Growth ({series.label})",
+        last.tau_ms - first.tau_ms,
+        "ms",
+        note=f"ms per sample and rank, {last.ranks} against {many(first.ranks, 'rank')}",
+        better="lower",
+    )
+    charts = (_by_size(series, sizes), _waterfall(series, first, last))
+    return Result("growth", TITLE, _headline(series, first, last), (metric,), charts=charts)
 
 
 def growth(first: PerSample, last: PerSample) -> dict[str, float]:
@@ -137,12 +150,18 @@ def _headline(series: Series, first: PerSample, last: PerSample) -> str:
     )
 
 
-def _headline_of_all(grown: Sequence[tuple[Series, PerSample, PerSample]]) -> str:
+def _named(grown: Sequence[_Grown]) -> Sequence[_Grown]:
     """Every series if they are few, else those that grow most and least, by share."""
     if len(grown) <= MOST_IN_A_SENTENCE:
-        return ". ".join(_headline(*one) for one in grown)
+        return grown
     ordered = sorted(grown, key=lambda one: one[2].tau_ms / one[1].tau_ms)
-    least, most = ordered[0], ordered[-1]
+    return ordered[-1], ordered[0]
+
+
+def _headline_of_all(grown: Sequence[_Grown]) -> str:
+    if len(grown) <= MOST_IN_A_SENTENCE:
+        return ". ".join(_headline(*one) for one in grown)
+    most, least = _named(grown)
     named = f"Of {len(grown)} series, {most[0].label} grows most and {least[0].label} least"
     return f"{named}. {_headline(*most)}. {_headline(*least)}"
 

@@ -1,30 +1,17 @@
 """What the machine did meanwhile: sampled counters of process, host and GPU."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from scaleprof.align import RunView
-from scaleprof.analyses.base import Analysis, percent
-from scaleprof.results import Axis, Chart, Layer, Result, Table
+from scaleprof.analyses.base import Analysis, many
+from scaleprof.analyses.power import power
+from scaleprof.analyses.steps import NEEDS
+from scaleprof.analyses.telemetry import Binned, Counter, binned, counter_chart, deviating
+from scaleprof.results import Result, Table
 from scaleprof.trace import Trace
 
-MOST_POINTS = 300  # per rank and counter in a chart
-MOST_RANKS = 8  # lines in a chart
-MOST_CHARTS = 8
-
-
-@dataclass(frozen=True)
-class Counter:
-    """How a sampled counter is shown: its name in the tables, in words, its unit, and how it is made."""
-
-    name: str
-    words: str
-    unit: str
-    factor: float = 1.0
-    is_rate: bool = False
-    """The sampled value only grows: what is shown is its change by second."""
+MOST_CHARTS = 12
 
 
 _COUNTERS = {
@@ -96,14 +83,17 @@ def _shown(values: NDArray[np.float64], time_ns: NDArray[np.int64], counter: Cou
 
 
 def conclude(view: RunView, options: None) -> Result | None:
-    """Means of every counter by rank, and the picture over time of those that move."""
+    """Means of every counter by rank, and the picture over time of those that move or differ."""
     tables = {rank: table for rank, table in view.fact("hardware").items() if len(table)}
     if not tables:
         return None
     start = min(int(table["time_ns"][0]) for table in tables.values())
     names = list(dict.fromkeys(name for table in tables.values() for name in table.columns if name != "time_ns"))
-    drawn = {name: chart for name in names if (chart := _chart(name, tables, start)) is not None}
-    kept = sorted(drawn, key=lambda name: not name.startswith("gpu_"))[:MOST_CHARTS]  # of too many, those of the GPU
+    drawn = {name: found for name in names if (found := _binned(name, tables, start)) is not None and found.moves}
+    odd = {name: found.ranks[place] for name, found in drawn.items() if (place := deviating(found.means)) is not None}
+    # Of too many, those in which a rank deviates, then those of the GPU.
+    kept = sorted(drawn, key=lambda name: (name not in odd, not name.startswith("gpu_")))[:MOST_CHARTS]
+    profiled = _profiled_s(view, start)
     rows = []
     for rank, table in tables.items():
         for name in (name for name in names if name in table.columns):
@@ -111,59 +101,49 @@ def conclude(view: RunView, options: None) -> Result | None:
             if len(known):
                 rows.append([rank, name, float(known.mean()), float(known.min()), float(known.max())])
     columns = ("rank", "counter", "mean", "min", "max")
-    has_gpu = any(name.startswith("gpu_") for name in names)
-    headline = f"{len(names)} counters sampled on {len(tables)} ranks" + ("" if has_gpu else "; no GPU counters here")
+    left_out = len(drawn) - len(kept)
     return Result(
         "hardware",
         "Hardware",
-        headline,
+        _headline(names, len(tables), odd),
         tables={"hardware": Table.of_rows(columns, rows)},
-        charts=tuple(chart for name, chart in drawn.items() if name in kept),
+        charts=tuple(counter_chart(_counter(name), drawn[name], profiled) for name in drawn if name in kept),
+        caveats=(f"{many(left_out, 'more counter')} moved; their means are in the table `hardware`",)
+        if left_out
+        else (),
     )
 
 
-def _chart(name: str, tables: dict[int, Table], start: int) -> Chart | None:
-    layers = []
-    means = []
-    for rank, table in list(tables.items())[:MOST_RANKS]:
-        if name not in table.columns:
-            continue
-        known = np.isfinite(table[name])
-        if known.sum() < 3:
-            continue
-        thin = max(int(known.sum()) // MOST_POINTS, 1)
-        seconds = (np.asarray(table["time_ns"])[known][::thin] - start) / 1e9
-        values = np.asarray(table[name])[known][::thin]
-        means.append(float(values.mean()))
-        layers.append(Layer(f"rank {rank}", seconds.tolist(), values.tolist()))
-    if not layers or not any(max(layer.y) > min(layer.y) for layer in layers):
-        return None
-    counter = next(
-        (one for one in (*_COUNTERS.values(), *_THROTTLED.values()) if one.name == name),
-        Counter(name, name.replace("_", " "), ""),
-    )
-    return Chart(
-        id=f"hardware.{name}",
-        kind="lines",
-        title=f"{counter.words[:1].upper()}{counter.words[1:]}: {_on_average(means, counter.unit)}",
-        subtitle="Sampled in the background; counters that only grow are shown as rates."
-        + (f" The first {MOST_RANKS} of {len(tables)} ranks." if len(tables) > MOST_RANKS else ""),
-        x=Axis("time since the first sample", "s"),
-        y=Axis(counter.words, counter.unit, from_zero=True),
-        layers=tuple(layers),
-    )
+def _headline(names: list[str], ranks: int, odd: dict[str, int]) -> str:
+    text = f"{len(names)} counters sampled on {many(ranks, 'rank')}"
+    if odd:
+        worst = max(set(odd.values()), key=lambda rank: (list(odd.values()).count(rank), -rank))
+        of_worst = [_counter(name).words for name, rank in odd.items() if rank == worst]
+        return f"{text}; rank {worst} deviates from the others in {', '.join(of_worst[:3])}" + (
+            f" and {len(of_worst) - 3} more" if len(of_worst) > 3 else ""
+        )
+    return text if any(name.startswith("gpu_") for name in names) else f"{text}; no GPU counters here"
 
 
-def _on_average(means: list[float], unit: str) -> str:
-    """`279 to 281 MB, on average by rank`"""
-    low, high = min(means), max(means)
-    if unit == "share":
-        same, values = percent(low) == percent(high), f"{percent(low)} to {percent(high)}"
-        return f"{percent(low)} on average" if same else f"{values}, on average by rank"
-    shown = [f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}" for value in (low, high)]
-    if shown[0] == shown[1]:
-        return f"{shown[0]} {unit}".strip() + " on average"
-    return f"{shown[0]} to {shown[1]} {unit}".strip() + ", on average by rank"
+def _counter(name: str) -> Counter:
+    every = (*_COUNTERS.values(), *_THROTTLED.values())
+    return next((one for one in every if one.name == name), Counter(name, name.replace("_", " "), ""))
 
 
-HARDWARE = Analysis("hardware", {"hardware": hardware}, conclude)
+def _binned(name: str, tables: dict[int, Table], start: int) -> Binned | None:
+    samples = {rank: (table["time_ns"], table[name]) for rank, table in tables.items() if name in table.columns}
+    return binned(samples, start)
+
+
+def _profiled_s(view: RunView, start: int) -> tuple[float, float] | None:
+    """From when to when steps were profiled, in seconds after the start; None where none was."""
+    begun, ended = [], []
+    for table in view.fact("steps").values():
+        rows = np.asarray(table["profiled"], dtype=bool)
+        if rows.any():
+            begun.append(int(table["start_ns"][rows].min()))
+            ended.append(int((table["start_ns"] + table["time_ns"])[rows].max()))
+    return (max(min(begun) - start, 0) / 1e9, max(max(ended) - start, 0) / 1e9) if begun else None
+
+
+HARDWARE = Analysis("hardware", {"hardware": hardware, "power": power, **NEEDS}, conclude)

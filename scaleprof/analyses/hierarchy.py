@@ -1,11 +1,11 @@
 """The efficiency tree of a series by size: factors that multiply out to the measured scaling efficiency (`method` 4.5)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from scaleprof.align import RunView
-from scaleprof.analyses.base import Comparison, many, percent
+from scaleprof.analyses.base import MOST_IN_A_SENTENCE, Comparison, many, percent
 from scaleprof.analyses.efficiency import ALWAYS, HOW, LABELS, WHY, share_of, useful_of
 from scaleprof.analyses.series import Series, find_series
 from scaleprof.analyses.steps import samples_per_rank
@@ -14,7 +14,11 @@ from scaleprof.analyses.time import leaves_of
 from scaleprof.analyses.work import work_per_sample
 from scaleprof.models.efficiency import FACTORS, Balance, Scalability, balance, factors, scalability
 from scaleprof.models.scaling import SAME
-from scaleprof.results import Axis, Chart, Layer, Metric, Result, Table
+from scaleprof.results import Axis, Chart, Layer, Metric, Result, Table, Variant
+
+TITLE = "Efficiency tree by size"
+_NO_LOSS = 0.99
+"""A factor above this share of the reference's is not worth a word."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +80,9 @@ def levels_of(study: Scaled) -> list[Level]:
 def compare(views: Sequence[RunView], options: ScalingOptions) -> Result | None:
     """The tree of every series over its sizes."""
     rows: list[list[object]] = []
-    metrics: list[Metric] = []
-    charts: list[Chart] = []
-    headlines, caveats = [], []
-    lasts: list[tuple[Series, Level]] = []
+    parts: list[Result] = []
+    caveats = []
+    found: list[tuple[Series, list[Level]]] = []
     for series in find_series(views)[0]:
         levels = levels_of(scaled(series, options))
         if not levels:
@@ -88,23 +91,56 @@ def compare(views: Sequence[RunView], options: ScalingOptions) -> Result | None:
             )
             continue
         rows += [_row(series, level) for level in levels]
-        metrics += _metrics(series, levels)
-        headlines.append(_headline(series, levels))
-        charts.append(_heat(series, levels, headlines[-1]))
-        lasts.append((series, levels[-1]))
+        parts.append(_selected(series, levels))
+        found.append((series, levels))
     if not rows:
         return None
     names = ("series", "ranks", "efficiency", "sampling", "compute_scalability", "mix", "speed", "concurrency", "matched_kernels",
              "parallel", *FACTORS, "load_balance", "persistent_balance", "transient_balance")  # fmt: skip
     return Result(
         name="hierarchy",
-        title="Efficiency tree by size",
-        headline=". ".join(headlines[:3])
-        + (f". {len(headlines) - 3} more series in the table" if len(headlines) > 3 else ""),
-        metrics=tuple(metrics),
+        title=TITLE,
+        headline=". ".join(part.headline for part in parts) if len(parts) <= MOST_IN_A_SENTENCE else _of_many(found),
+        metrics=tuple(metric for part in parts for metric in part.metrics),
         tables={"hierarchy": Table.of_rows(names, rows)},
-        charts=tuple(charts),
-        caveats=(*caveats, *_without_mix(lasts)),
+        charts=tuple(chart for part in parts for chart in part.charts)
+        if len(parts) <= MOST_IN_A_SENTENCE
+        else (_side_by_side(found),),
+        caveats=(*caveats, *_without_mix([(series, levels[-1]) for series, levels in found])),
+        variants=tuple(Variant(part, series=series.id) for (series, _), part in zip(found, parts, strict=True))
+        if len(parts) > 1
+        else (),
+    )
+
+
+def _selected(series: Series, levels: Sequence[Level]) -> Result:
+    """One series by itself."""
+    headline = _headline(series, levels)
+    metrics = tuple(_metrics(series, levels))
+    return Result("hierarchy", TITLE, headline, metrics, charts=(_heat(series, levels, headline),))
+
+
+def _of_many(found: Sequence[tuple[Series, list[Level]]]) -> str:
+    """Which factor is the weakest one in how many series."""
+    worst: dict[str, list[str]] = {}
+    for series, levels in found:
+        losses = _losses(levels)
+        name = min(losses, key=lambda one: losses[one])
+        if losses[name] <= _NO_LOSS:
+            worst.setdefault(_why(name), []).append(series.label)
+    if not worst:
+        return f"In none of {len(found)} series a factor loses more than 1 %"
+    most = max(worst, key=lambda why: len(worst[why]))
+    return f"In {len(worst[most])} of {len(found)} series the largest factor is {most}"
+
+
+def _side_by_side(found: Sequence[tuple[Series, list[Level]]]) -> Chart:
+    """Factors of every series at its largest size."""
+    lasts = [levels[-1] for _, levels in found]
+    columns = [f"{series.label} ({level.ranks})" for (series, _), level in zip(found, lasts, strict=True)]
+    chart = _heat_of(columns, lasts, "hierarchy.series", _of_many(found))
+    return replace(
+        chart, x=Axis("series", scale="category"), subtitle=f"Every series at its largest size. {chart.subtitle}"
     )
 
 
@@ -147,22 +183,29 @@ def _losses(levels: Sequence[Level]) -> dict[str, float]:
     return {"compute": last.compute.whole, **found}
 
 
+def _why(name: str) -> str:
+    return "compute per sample" if name == "compute" else WHY[name]
+
+
 def _headline(series: Series, levels: Sequence[Level]) -> str:
     losses = _losses(levels)
     worst = min(losses, key=lambda name: losses[name])
-    why = "compute per sample" if worst == "compute" else WHY[worst]
     size = f"{series.title} at {many(levels[-1].ranks, 'rank')}"
-    if losses[worst] > 0.99:
+    if losses[worst] > _NO_LOSS:
         return f"{size}: no factor loses more than 1 %"
-    return f"{size}: of {percent(levels[-1].efficiency)} efficiency the largest factor is {why}, {percent(losses[worst])} of the reference's"
+    return f"{size}: of {percent(levels[-1].efficiency)} efficiency the largest factor is {_why(worst)}, {percent(losses[worst])} of the reference's"
 
 
 def _heat(series: Series, levels: Sequence[Level], title: str) -> Chart:
-    """Factors by size; what is 1 everywhere is left out."""
+    return _heat_of([f"{level.ranks:,}" for level in levels], levels, f"hierarchy.{series.id}", title)
+
+
+def _heat_of(columns: list[str], levels: Sequence[Level], id: str, title: str) -> Chart:
+    """Factors, a column for each of these levels; what is 1 everywhere is left out."""
     rows: dict[str, list[float | None]] = {"Scaling efficiency": [level.efficiency for level in levels]}
     rows["Compute scalability"] = [level.compute.whole for level in levels]
     for name, label in (("mix", "  same kernels"), ("speed", "  their speed"), ("concurrency", "  side by side")):
-        if any(getattr(level.compute, name) is not None for level in levels[1:]):
+        if any(getattr(level.compute, name) is not None for level in levels if level.efficiency != 1.0):
             rows[label] = [getattr(level.compute, name) for level in levels]
     rows["Parallel efficiency"] = [level.parallel for level in levels]
     for name in FACTORS:
@@ -171,15 +214,13 @@ def _heat(series: Series, levels: Sequence[Level], title: str) -> Chart:
             if name == "wait" and any(level.balance for level in levels):
                 rows["    load balance"] = [level.balance.load if level.balance else None for level in levels]
     return Chart(
-        id=f"hierarchy.{series.id}",
+        id=id,
         kind="heatmap",
         title=title,
         subtitle="Each number is a factor; efficiency = compute scalability x parallel efficiency over the reference's.",
         x=Axis("ranks", scale="category"),
         y=Axis("", scale="category"),
-        layers=(
-            Layer("efficiency", [many(level.ranks, "rank") for level in levels], list(rows), z=list(rows.values())),
-        ),
+        layers=(Layer("efficiency", columns, list(rows), z=list(rows.values()), style="factors"),),
         how=HOW
         + " Compute scalability: compute per sample of the reference over this size's; same kernels: how much of it is more kernels for a sample.",
         z=Axis("efficiency", "share"),

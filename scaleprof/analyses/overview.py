@@ -10,7 +10,7 @@ from scaleprof.analyses.steps import conclude as conclude_steps
 from scaleprof.analyses.study import Scaled, ScalingOptions, scaled
 from scaleprof.analyses.time import Leaves, leaves_of, spoken
 from scaleprof.analyses.time import conclude as conclude_time
-from scaleprof.results import Axis, Chart, Layer, Metric, Result, Table
+from scaleprof.results import Axis, Chart, Layer, Metric, Result, Table, Variant
 
 
 def conclude(views: Sequence[RunView], options: ScalingOptions) -> Result | None:
@@ -22,23 +22,36 @@ def conclude(views: Sequence[RunView], options: ScalingOptions) -> Result | None
     main = max(judged, key=_most_telling) if judged else None
     subject = main.largest.views[-1] if main and main.largest else max(views, key=_telling)
     leaves = leaves_of(subject)
-    charts, tables = [], {}
-    if leaves is not None:
-        charts.append(_losses(subject, leaves))
-        tables["losses"] = _losses_table(subject, leaves)
+    whole = _about(subject, leaves, main, judged)
+    if main is None and len(views) > 1:
+        missing = "no world size was found twice with the same work, so there is no scaling efficiency"
+        whole = replace(whole, headline=_verdict_of_one(subject, leaves, len(views)), caveats=(missing,))
+    variants = [Variant(_selected(view, studies), run=place) for place, view in enumerate(views)]
+    return replace(whole, variants=tuple(variants) if len(views) > 1 else ())
+
+
+def _about(subject: RunView, leaves: Leaves | None, main: Scaled | None, judged: Sequence[Scaled]) -> Result:
+    """What is said of one run, and of the studies it is the largest of."""
     return Result(
         name="overview",
         title="Overview",
-        headline=_verdict(subject, leaves, main, judged)
-        if main or len(views) == 1
-        else _verdict_of_one(subject, leaves, len(views)),
+        headline=_verdict(subject, leaves, main, judged),
         metrics=tuple(_tiles(subject, main, judged)),
-        tables=tables,
-        charts=tuple(charts),
-        caveats=("no world size was found twice with the same work, so there is no scaling efficiency",)
-        if len(views) > 1 and not judged
-        else (),
+        tables={"losses": _losses_table(subject, leaves)} if leaves is not None else {},
+        charts=(_losses(subject, leaves),) if leaves is not None else (),
     )
+
+
+def _selected(view: RunView, studies: Sequence[Scaled]) -> Result:
+    """The first page for one run: its studies end with its size, whatever larger ones there are."""
+    ended = [
+        replace(study, sizes=tuple(size for size in study.sizes if size.ranks <= view.info.world_size))
+        for study in studies
+        if any(view is one for size in study.sizes for one in size.views)
+    ]
+    judged = [study for study in ended if study.largest and study.largest.ranks == view.info.world_size]
+    about = _about(view, leaves_of(view), judged[0] if judged else None, judged)
+    return replace(about, headline=f"{view.info.name}: {about.headline}")
 
 
 def _telling(view: RunView) -> tuple[bool, int]:

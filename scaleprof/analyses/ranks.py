@@ -5,18 +5,18 @@ from dataclasses import replace
 import numpy as np
 
 from scaleprof.align import RunView
-from scaleprof.analyses.base import Analysis, listed, percent
+from scaleprof.analyses.base import Analysis, percent
 from scaleprof.analyses.clocks import clock_metrics, clock_table
+from scaleprof.analyses.rank_grid import far_cells, far_ranks, grid_of
+from scaleprof.analyses.ranks_chart import left_out, rank_chart, reduced
 from scaleprof.analyses.steps import NEEDS, steady_steps
-from scaleprof.results import Axis, Chart, Layer, Result, Table
+from scaleprof.results import Result, Table
 from scaleprof.trace import UNKNOWN
 
 _LONGEST = {"busy": "busiest rank", "step": "longest step"}
-_SUBTITLES = {"busy": "Step time without time blocked in communication", "step": "Step time"}
 _NO_BLOCKED = "time blocked in communication was not recorded in every step, so ranks are compared by whole step times, waiting included"
 SAME = 0.0005
 """A difference that would be shown as zero."""
-MOST_CELLS = 20_000  # a larger picture would be bytes nobody can see
 
 
 def conclude(view: RunView, options: None) -> Result | None:
@@ -27,26 +27,25 @@ def conclude(view: RunView, options: None) -> Result | None:
     steady = np.isin(numbers, steady_steps(view))
     if not steady.any():
         return None
-    middle = np.median(busy[:, steady])
     per_rank = busy[:, steady].mean(axis=1)
     slowest = int(np.argmax(per_rank))
     above = per_rank[slowest] / np.median(per_rank) - 1
     headline = _headline(ranks[slowest], above, what)
     metrics, caveats = clock_metrics(view)
     caveats += [] if what == "busy" else [_NO_BLOCKED]
-    shown = slice(None)
-    if busy.size > MOST_CELLS:
-        keep = max(MOST_CELLS // len(ranks), 1)
-        shown = slice(0, keep)
-        caveats.append(f"the picture shows the first {keep} of {len(numbers)} steps")
-    chart = _chart(headline, what, ranks, numbers[shown], (busy / middle - 1)[:, shown])
-    chart = replace(chart, subtitle=f"{chart.subtitle} {_left_out(numbers[shown], steady[shown])}".strip())
+    marks = far_cells(ranks, numbers, busy, steady)
+    grid = grid_of(ranks, numbers, busy, steady, {ranks[slowest], *(mark.rank for mark in marks)})
+    against = dict(zip(ranks, (per_rank / np.median(per_rank) - 1).tolist(), strict=True))
+    far = {rank for rank, is_far in zip(ranks, far_ranks(per_rank), strict=True) if is_far}
+    chart = rank_chart(headline, what, grid, against, far, marks)
+    chart = replace(chart, subtitle=f"{chart.subtitle} {left_out(numbers, steady)}".strip())
+    caveats += [f"the picture of ranks and steps is reduced: {text}" for text in reduced(grid, len(ranks))]
     table = Table(
         {
             "rank": ranks,
             "host": [view.ranks[rank].host or "" for rank in ranks],
             f"{what}_ms": per_rank,
-            "against_median": per_rank / np.median(per_rank) - 1,
+            "against_median": np.array(list(against.values())),
             "steps": np.full(len(ranks), int(steady.sum())),
         }
     )
@@ -69,37 +68,6 @@ def _headline(slowest: int, above: float, what: str) -> str:
     if what == "step":
         return f"The step of rank {slowest} is longest, {percent(above)} above the median rank"
     return f"Rank {slowest} is busy longest, {percent(above)} above the median rank"
-
-
-def _chart(title: str, what: str, ranks: list[int], numbers: np.ndarray, deviation: np.ndarray) -> Chart:
-    return Chart(
-        id="ranks.heatmap",
-        kind="heatmap",
-        title=title,
-        subtitle=f"{_SUBTITLES[what]} by rank and step, against the median of the steady steps.",
-        x=Axis("step"),
-        y=Axis("rank", scale="category"),
-        layers=(
-            Layer(
-                "deviation from the median",
-                [int(number) for number in numbers],
-                [f"rank {rank}" for rank in ranks],
-                z=[[float(value) for value in row] for row in deviation],
-            ),
-        ),
-        how="busy = step - time blocked in communication (at the wait points, or where communication runs and nothing computes). "
-        "A row that is red throughout is a slow rank; a red column is a slow moment of all ranks.",
-        z=Axis("deviation from the median", "share"),
-    )
-
-
-def _left_out(numbers: np.ndarray, steady: np.ndarray) -> str:
-    """Which of the steps in the picture are no steady ones."""
-    left_out = numbers[~steady].tolist()
-    if not left_out or len(left_out) == len(numbers):
-        return ""
-    steps = f"Step {left_out[0]} is" if len(left_out) == 1 else f"Steps {listed(left_out)} are"
-    return f"{steps} not steady and left out of all statistics."
 
 
 def _busy_ms(view: RunView) -> tuple[list[int], np.ndarray, np.ndarray, str]:

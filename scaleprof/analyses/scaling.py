@@ -1,13 +1,14 @@
 """How well the job scales: throughput, speedup, efficiency with intervals and Karp-Flatt, by series and size."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from scaleprof.align import RunView
 from scaleprof.analyses.base import MOST_IN_A_SENTENCE, Comparison, many, percent
 from scaleprof.analyses.series import find_series
 from scaleprof.analyses.study import Scaled, ScalingOptions, scaled
 from scaleprof.models.statistics import Interval
-from scaleprof.results import Axis, Chart, Layer, Metric, Result, Table
+from scaleprof.results import Axis, Chart, Layer, Metric, Result, Table, Variant
 
 
 def conclude(views: Sequence[RunView], options: ScalingOptions) -> Result | None:
@@ -23,7 +24,7 @@ def conclude(views: Sequence[RunView], options: ScalingOptions) -> Result | None
             else None
         )
     metrics = [metric for study in studies for metric in _metrics(study)]
-    caveats += [caveat for study in studies for caveat in _caveats(study)]
+    caveats += [caveat for study in studies for caveat in _caveats(study)] + _against_communicating(studies)
     return Result(
         name="scaling",
         title="Scaling",
@@ -34,7 +35,18 @@ def conclude(views: Sequence[RunView], options: ScalingOptions) -> Result | None
         tables={"scaling": _table(studies)},
         charts=_charts(studies, options),
         caveats=tuple(dict.fromkeys(caveats)),
+        variants=tuple(_selected(study, options) for study in studies) if len(studies) > 1 else (),
     )
+
+
+def _selected(study: Scaled, options: ScalingOptions) -> Variant:
+    """One series by itself."""
+    charts = tuple(
+        replace(chart, id=chart.id.replace("scaling.", f"scaling.{study.series.id}."))
+        for chart in _charts([study], options)
+    )
+    alone = Result("scaling", "Scaling", _headline(study, options), tuple(_metrics(study)), charts=charts)
+    return Variant(alone, series=study.series.id)
 
 
 def _headline(study: Scaled, options: ScalingOptions) -> str:
@@ -133,15 +145,27 @@ def _caveats(study: Scaled) -> list[str]:
         caveats.append(
             f"{label}: neither the global nor the local batch is constant: only the efficiency of the throughput has a meaning"
         )
-    if study.reference == 1:
-        with_comm = [size for size in study.sizes if size.ranks > 1 and size.efficiency]
-        if len(with_comm) > 1 and with_comm[-1].efficiency and with_comm[0].efficiency:
-            value = with_comm[-1].efficiency.value / with_comm[0].efficiency.value
-            caveats.append(
-                f"{label}: one rank communicates with nobody; against {many(with_comm[0].ranks, 'rank')} the efficiency at "
-                f"{with_comm[-1].ranks} is {percent(value)}"
-            )
     return caveats
+
+
+def _against_communicating(studies: Sequence[Scaled]) -> list[str]:
+    """What the efficiency is against the smallest size that communicates, where the reference is one rank."""
+    found = []
+    for study in studies:
+        sizes = [size for size in study.sizes if size.ranks > 1 and size.efficiency]
+        if study.reference == 1 and len(sizes) > 1 and sizes[-1].efficiency and sizes[0].efficiency:
+            found.append((sizes[-1].efficiency.value / sizes[0].efficiency.value, study.series.label, sizes))
+    if len(found) > MOST_IN_A_SENTENCE:
+        (least, worst, _), (most, best, _) = min(found, key=lambda one: one[0]), max(found, key=lambda one: one[0])
+        return [
+            f"one rank communicates with nobody; against their next size the efficiency of {len(found)} series is "
+            f"{percent(least)} ({worst}) to {percent(most)} ({best})"
+        ]
+    return [
+        f"series {label}: one rank communicates with nobody; against {many(sizes[0].ranks, 'rank')} the efficiency at "
+        f"{sizes[-1].ranks} is {percent(value)}"
+        for value, label, sizes in found
+    ]
 
 
 def _table(studies: Sequence[Scaled]) -> Table:

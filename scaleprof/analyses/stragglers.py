@@ -317,6 +317,8 @@ def _finding(view: RunView, one: Straggler, lateness: Lateness, steps: Ints, *, 
         gain_share=one.gain_share,
         gain_kind="ceiling",
         remedy=REMEDIES["late"] if why.startswith(_UNKNOWN_CAUSE) else lateness.remedy,
+        see="stragglers",
+        rank=one.rank,
     )
 
 

@@ -103,7 +103,7 @@ def _measured(series: Series, ranks: int, refused: str, reference: int | None) -
         count = len(times)
 
         def ratio(means: list[Floats]) -> Floats:
-            return (local / _pooled(means[:count])) / (base_local / _pooled(means[count:]))
+            return (local / pooled(means[:count])) / (base_local / pooled(means[count:]))
 
         efficiency = function_interval([*times, *base_times], ratio)
         if ranks == reference:
@@ -121,8 +121,8 @@ def _measured(series: Series, ranks: int, refused: str, reference: int | None) -
         ranks=ranks,
         views=views,
         local_batch=local,
-        step_ms=function_interval(times, _pooled),
-        throughput=function_interval(times, lambda means: local * ranks * 1e3 / _pooled(means)),
+        step_ms=function_interval(times, pooled),
+        throughput=function_interval(times, lambda means: local * ranks * 1e3 / pooled(means)),
         runq=max((share for view in views if (share := runq_share(view)) is not None), default=None),
         refused=refused,
         efficiency=efficiency,
@@ -134,7 +134,7 @@ def _measured(series: Series, ranks: int, refused: str, reference: int | None) -
     )
 
 
-def _pooled(means: list[Floats]) -> Floats:
+def pooled(means: list[Floats]) -> Floats:
     """The mean over repeats; for resampled means the repeats are resampled too, so that their differences widen the interval."""
     stacked = np.stack(means)
     if len(stacked) == 1 or stacked.shape[1] != DRAWS:

@@ -11,6 +11,7 @@ from scaleprof.render.figures.base import Spec, inert
 from scaleprof.render.figures.heatmap import heatmap
 from scaleprof.render.figures.lines import lines
 from scaleprof.render.figures.loglog import loglog
+from scaleprof.render.figures.scatter import scatter
 from scaleprof.render.figures.waterfall import waterfall
 from scaleprof.render.palette import LIGHT
 from scaleprof.results import Chart, Table
@@ -25,6 +26,7 @@ KINDS: dict[str, Callable[[Chart], Spec]] = {
     "waterfall": waterfall,
     "heatmap": heatmap,
     "loglog": loglog,
+    "scatter": scatter,
 }
 
 

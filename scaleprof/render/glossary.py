@@ -286,6 +286,26 @@ TERMS = (
         ("sampling", "against profiled"),
     ),
     Term(
+        "pareto-front",
+        "Pareto front",
+        "Configurations that no other one of the same size beats: none has more throughput and needs no more memory. What is not on it has a "
+        "better replacement.",
+        ("on front", "on_front"),
+    ),
+    Term(
+        "peak-memory",
+        "Peak memory",
+        "The largest sample of any rank: on GPUs what the driver says is in use on the device, by all processes; else what the process has in RAM "
+        "(RSS), Python and libraries included.",
+        ("peak memory", "peak_memory", "least memory"),
+    ),
+    Term(
+        "energy-per-sample",
+        "Energy per sample",
+        "Mean power of all GPUs over the steady steps times the mean step time, over the samples of all ranks in a step. Hosts are not in it.",
+        ("energy_per_sample", "energy per sample", "least energy"),
+    ),
+    Term(
         "emulated-device",
         "Emulated device",
         "Stands in for a GPU by sleeping for a known time, so that real communication can be studied on a machine too small for the compute.",

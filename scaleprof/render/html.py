@@ -15,15 +15,18 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from scaleprof.render import page
+from scaleprof.render import page, remarks
 from scaleprof.render.charts import plotly_script, plotly_version
 from scaleprof.render.glossary import TERMS, term_in
 from scaleprof.render.palette import DARK, LEAF_NAMES, LIGHT, NOT_TOLD_APART, PARTS, SERIES, SWAP
 from scaleprof.render.parts import sections_of_all
+from scaleprof.render.shipped import PageData
 from scaleprof.render.tables import readable
 from scaleprof.render.words import together
 from scaleprof.results import Report
 
+SCRIPTS = ("timeline.js", "heatmap.js", "selection.js", "page.js")
+"""Files of the page's script, in order: the last one starts it."""
 _EARLY_SCRIPT = """(function () {
   var theme = null;
   try { theme = localStorage.getItem("scaleprof-theme"); } catch (blocked) { theme = null; }
@@ -36,26 +39,28 @@ _EARLY_SCRIPT = """(function () {
 
 def render_html(report: Report) -> str:
     """The page as text, UTF-8."""
-    data = page.PageData()
+    data = PageData()
     comparison = page.sections_of(report.comparison, data)
     runs = page.runs_of(report, data)
     grouping = readable(report.grouping, most=500)
     overview = comparison[0] if comparison and comparison[0].name == "overview" else None
-    script = _package_file("timeline.js") + _package_file("page.js")
+    script = "".join(_package_file(name) for name in SCRIPTS)
     content = (
         _environment()
         .from_string(_package_file("page.html"))
         .render(
             report=report,
             heading=together(report.verdict or report.title),
+            heading_of={one.run: one.section.headline for one in overview.variants} if overview else {},
             overview=overview,
             comparison=comparison[1:] if overview else comparison,
             runs=runs,
             selected=page.selected_run(report),
-            banners=list(dict.fromkeys(run.banner for run in runs if run.banner)),
-            findings=page.findings_of(report, runs),
-            caveats=page.caveats_of(report),
-            methods=page.methods_of(report),
+            banners=page.banners_of([run.info for run in report.runs]),
+            series=report.series,
+            findings=remarks.findings_of(report, [run.label for run in runs]),
+            caveats=remarks.caveats_of(report),
+            methods=remarks.methods_of(report),
             measured=page.measured_table(report),
             grouping=grouping,
             terms=TERMS,
@@ -83,8 +88,14 @@ def _package_file(name: str) -> str:
     return files("scaleprof.render").joinpath(name).read_text(encoding="utf-8")
 
 
-def _data_json(data: page.PageData) -> str:
-    content: dict[str, Any] = {"swap": SWAP, "charts": data.charts, "tables": data.tables, "timelines": data.timelines}
+def _data_json(data: PageData) -> str:
+    content: dict[str, Any] = {
+        "swap": SWAP,
+        "charts": data.charts,
+        "tables": data.tables,
+        "timelines": data.timelines,
+        "runs": data.runs,
+    }
     return json.dumps(content, allow_nan=False, separators=(",", ":"))
 
 

@@ -69,9 +69,10 @@
   }
 
   // The figure for a given width; a legend that needs several lines gets them.
-  function fitted(figure, width) {
+  function fitted(figure, width, plot) {
     const { data: traces, layout } = colored(figure);
     const margin = layout.margin;
+    if (layout.meta) scaleprofHeatmap(plot, traces, layout, width, () => draw(plot));
     if (width < 460) narrowed(traces, layout, width);
     if (layout.showlegend) {
       let lines = 1, used = 0;
@@ -88,12 +89,14 @@
 
   function draw(plot) {
     if (!data || !window.Plotly || !plot.clientWidth) return;
-    const { traces, layout } = fitted(data.charts[plot.id].figure, plot.clientWidth);
+    const { traces, layout } = selection.marked(plot, fitted(data.charts[plot.id].figure, plot.clientWidth, plot));
     plot.style.minHeight = layout.height + "px";
     plot.classList.remove("wait");
     window.Plotly.react(plot, traces, layout, config);
     plot.dataset.drawn = dark() ? "dark" : "light";
     plot.dataset.width = plot.clientWidth;
+    plot.dataset.marks = selection.marks(plot);
+    selection.listen(plot);
   }
 
   async function drawLater(plot) {
@@ -132,7 +135,7 @@
   function refresh() {
     for (const drawTimeline of timelines.values()) drawTimeline();
     for (const plot of plots) {
-      const stale = plot.dataset.drawn !== (dark() ? "dark" : "light") || Number(plot.dataset.width) !== plot.clientWidth;
+      const stale = plot.dataset.drawn !== (dark() ? "dark" : "light") || Number(plot.dataset.width) !== plot.clientWidth || plot.dataset.marks !== selection.marks(plot);
       if (plot.dataset.drawn && plot.clientWidth && stale) draw(plot);
     }
   }
@@ -147,63 +150,12 @@
     refresh();
   });
 
-  // ---- runs: the address is #<section>?run=<name> ----
-  const select = byId("run-select");
-
-  function addressed() {
-    const [section, query] = location.hash.slice(1).split("?");
-    const run = new URLSearchParams(query || "").get("run");
-    const option = select && Array.from(select.options).find((option) => option.dataset.key === run);
-    return { section, place: option ? option.value : null };
-  }
-
-  function remember(section) {
-    const key = select && select.selectedOptions[0].dataset.key;
-    try { history.replaceState(null, "", "#" + section + (key ? "?" + new URLSearchParams({ run: key }) : "")); } catch (blocked) { /* A page without an address of its own keeps none. */ }
-  }
-
-  function showRun(place) {
-    const reading = currentSection();
-    for (const part of document.querySelectorAll("[data-run]")) part.classList.toggle("selected", part.dataset.run === String(place));
-    if (select) select.value = String(place);
-    refresh();
-    return reading;
-  }
-
+  // ---- what is selected ----
   function currentSection() {
     const above = Array.from(document.querySelectorAll("main section, main .run-head")).filter((part) => part.offsetParent && part.getBoundingClientRect().top < 140);
     return above.length ? above[above.length - 1] : null;
   }
-
-  if (select) {
-    select.addEventListener("change", () => {
-      const reading = showRun(select.value);
-      const inRun = reading && reading.closest(".run");
-      const same = inRun && document.querySelector(`.run.selected section[data-name="${CSS.escape(reading.dataset.name || "")}"]`);
-      const target = inRun ? same || byId("run-" + select.value) : reading;
-      if (inRun) target.scrollIntoView({ behavior: "instant" });
-      remember(target ? target.id : "overview");
-    });
-  }
-
-  document.addEventListener("click", (event) => {
-    const link = event.target.closest('a[href^="#"]');
-    if (!link) return;
-    const target = byId(link.getAttribute("href").slice(1));
-    if (!target) return;
-    event.preventDefault();
-    const run = target.closest("[data-run]");
-    if (run && !run.classList.contains("selected")) showRun(run.dataset.run);
-    target.scrollIntoView();
-    remember(target.id);
-  });
-
-  function followAddress() {
-    const { section, place } = addressed();
-    if (place !== null) showRun(place);
-    if (section && byId(section)) byId(section).scrollIntoView({ behavior: "instant" });
-  }
-  window.addEventListener("hashchange", followAddress);
+  const selection = scaleprofSelection({ loadData, refresh, currentSection, element });
 
   const links = new Map(Array.from(document.querySelectorAll(".side a")).map((link) => [link.getAttribute("href").slice(1), link]));
   let marked = null;
@@ -226,8 +178,10 @@
     return /[",\n\r]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
   }
 
+  // They lie in the file by column, which compresses better.
   function numbersOf(key) {
-    return data.tables[key] || data.charts[key].data;
+    const { columns, values, name } = data.tables[key] || data.charts[key].data;
+    return { columns, name, data: values.length ? values[0].map((_, row) => values.map((column) => column[row])) : [] };
   }
 
   function save(url, name) {
@@ -295,10 +249,10 @@
   // ---- notes on words ----
   const tip = byId("tip");
   function showTip(event) {
-    const word = event.target.closest && event.target.closest("[data-tip]");
+    const word = event.target.closest && event.target.closest("[data-tip], .term");
     tip.hidden = !word;
     if (!word) return;
-    tip.textContent = word.dataset.tip;
+    tip.textContent = word.dataset.tip || byId(word.getAttribute("href").slice(1)).querySelector("dd").textContent;
     const at = word.getBoundingClientRect();
     tip.style.left = Math.max(8, Math.min(at.left, root.clientWidth - tip.offsetWidth - 8)) + "px";
     const below = at.bottom + 8 + tip.offsetHeight < root.clientHeight;
@@ -325,7 +279,7 @@
   // ---- start: text is there already, the library comes after the first paint ----
   for (const plot of plots) watcher.observe(plot);
   for (const figure of timelineFigures) timelineWatcher.observe(figure);
-  followAddress();
+  selection.follow();
   mark();
   requestAnimationFrame(() => setTimeout(() => Promise.all([loadData(), loadPlotly()]).catch(unable), 0));
 })();

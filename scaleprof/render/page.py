@@ -4,17 +4,17 @@ Anchors: a section of the comparison is `<name>`, one of a run `run-<place>-<nam
 `chart-<number>` and `table-<number>`.
 """
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from scaleprof.render.charts import data_of, has_something_to_draw, spec_of
 from scaleprof.render.glossary import Term, term_in
-from scaleprof.render.parts import sections_of_all, urgency
+from scaleprof.render.shipped import PageData, as_fine_as_seen, numbers_of
 from scaleprof.render.tables import Readable, readable
 from scaleprof.render.timelines import LEFT_OUT, put_into
-from scaleprof.render.words import interval, measure, phrase, together
-from scaleprof.results import Chart, Finding, Metric, Report, Result, RunReport, Table, _plain
+from scaleprof.render.words import interval, measure, phrase, sentence, together
+from scaleprof.results import Chart, Metric, Report, Result, RunReport, Table, plain
 from scaleprof.run import RunInfo
 
 MOST_TILES = 20
@@ -23,12 +23,6 @@ MOST_LAYERS_IN_HALF = 6
 """Layers whose legend leaves room for the picture in half of a row."""
 _WIDE_KINDS = ("heatmap",)
 _NO_NEWS_WHERE_ZERO = {f"time.{leaf}_share" for leaf in ("bubble", "exposed_wait", "exposed_untold", "exposed_memory")}
-_GAIN_WORDS = {
-    "measured": "throughput, measured",
-    "ceiling": "throughput, at most",
-    "replayed": "throughput, replayed",
-    "": "throughput",
-}
 
 
 @dataclass(frozen=True)
@@ -71,18 +65,6 @@ class TableView:
 
 
 @dataclass(frozen=True)
-class FindingView:
-    """One finding in the list of the first page."""
-
-    finding: Finding
-    gain: str
-    gain_words: str
-    anchor: str
-    section: str
-    run: int | None
-
-
-@dataclass(frozen=True)
 class SectionView:
     """One section; `run` is the place of its run, None for the comparison."""
 
@@ -97,6 +79,16 @@ class SectionView:
     run: int | None
     timeline: str = ""
     """Key of its timeline; empty where there is none."""
+    variants: "tuple[VariantView, ...]" = ()
+
+
+@dataclass(frozen=True)
+class VariantView:
+    """What stands in place of a section's headline, tiles and charts where one series or one run is selected."""
+
+    section: SectionView
+    series: str
+    run: int | None
 
 
 @dataclass(frozen=True)
@@ -106,20 +98,15 @@ class RunPart:
     place: int
     key: str
     label: str
-    series: str
+    size: int
+    short: str
+    """Its name beside the other runs of its series."""
+    series: tuple[str, ...]
+    """Ids of the series it belongs to."""
     banner: str
     facts: list[tuple[str, str]]
     sections: list[SectionView]
     caveats: tuple[str, ...]
-
-
-@dataclass
-class PageData:
-    """What the page's script gets: figures and the unrounded numbers behind charts and tables."""
-
-    charts: dict[str, dict[str, Any]] = field(default_factory=dict)
-    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
-    timelines: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def sections_of(results: Sequence[Result], data: PageData, *, run: int | None = None) -> list[SectionView]:
@@ -129,16 +116,18 @@ def sections_of(results: Sequence[Result], data: PageData, *, run: int | None = 
 
 def runs_of(report: Report, data: PageData) -> list[RunPart]:
     """Every run in the order of the report."""
-    keys: list[str] = []
+    keys = _keys([run.info for run in report.runs])
     parts = []
     for place, run in enumerate(report.runs):
-        keys.append(run.info.name if run.info.name not in keys else f"{run.info.name}~{place}")
+        data.runs.append({"ranks": list(run.ranks_read), "steps": _steps_of(run)})
         parts.append(
             RunPart(
                 place=place,
-                key=keys[-1],
+                key=keys[place],
                 label=run.label,
-                series=run.info.series or "",
+                size=run.info.world_size,
+                short=_short(run),
+                series=tuple(one.id for one in report.series if place in one.runs),
                 banner=banner_of(run.info),
                 facts=_facts(run),
                 sections=sections_of(run.sections, data, run=place),
@@ -146,6 +135,39 @@ def runs_of(report: Report, data: PageData) -> list[RunPart]:
             )
         )
     return parts
+
+
+def _keys(infos: Sequence[RunInfo]) -> list[str]:
+    """What the page's address calls each run: its name, with its size or its place where several have that name."""
+    names = Counter(info.name for info in infos)
+    keys = [info.name if names[info.name] == 1 else f"{info.name}-n{info.world_size}" for info in infos]
+    several = Counter(keys)
+    return [key if several[key] == 1 else f"{key}~{place}" for place, key in enumerate(keys)]
+
+
+def _short(run: RunReport) -> str:
+    size = run.info.world_size
+    return f"{size:,} rank{'' if size == 1 else 's'}" + (f", repeat {run.info.repeat}" if run.info.repeat else "")
+
+
+def _steps_of(run: RunReport) -> list[int]:
+    """The first and the last step that some table of the run knows; empty where none does."""
+    tables = [table for section in run.sections for table in section.tables.values() if "step" in table.columns]
+    steps = [int(step) for table in tables for step in table["step"] if step is not None]
+    return [min(steps), max(steps)] if steps else []
+
+
+def banners_of(infos: Sequence[RunInfo]) -> list[str]:
+    """The banners of all runs; those that differ in nothing but the network are one."""
+    plain_banners = list(dict.fromkeys(banner for info in infos if (banner := banner_of(info))))
+    starts: dict[str, list[str]] = {}
+    for banner in plain_banners:
+        start, _, network = banner.partition(" Network: ")
+        starts.setdefault(start, []).append(network.rstrip("."))
+    return [
+        start + (f" Network: {', '.join(filter(None, networks))}." if any(networks) else "")
+        for start, networks in starts.items()
+    ]
 
 
 def banner_of(info: RunInfo) -> str:
@@ -159,69 +181,6 @@ def banner_of(info: RunInfo) -> str:
         if info.emulated.link:
             parts.append(f"Network: {info.emulated.link}.")
     return " ".join(parts)
-
-
-def findings_of(report: Report, runs: Sequence[RunPart]) -> list[FindingView]:
-    """Every finding, the most severe and then the most rewarding first."""
-    found = [
-        _finding(finding, section, section.name, None, "")
-        for section in report.comparison
-        for finding in section.findings
-    ]
-    for part, run in zip(runs, report.runs, strict=True):
-        several = f" in {part.label}" if len(runs) > 1 else ""
-        found += [
-            _finding(finding, section, f"run-{part.place}-{section.name}", part.place, several)
-            for section in run.sections
-            for finding in section.findings
-        ]
-    return sorted(found, key=lambda view: urgency(view.finding))
-
-
-def caveats_of(report: Report) -> list[tuple[str, list[str]]]:
-    """Everything that may be wrong, each sentence once, with the sections and runs it was said of."""
-    places: dict[str, dict[str, list[str]]] = {caveat: {} for caveat in report.caveats}
-    for section in report.comparison:
-        for caveat in section.caveats:
-            places.setdefault(caveat, {}).setdefault(section.title, [])
-    for run in report.runs:
-        said = [("", caveat) for caveat in run.caveats]
-        said += [(section.title, caveat) for section in run.sections for caveat in section.caveats]
-        for title, caveat in said:
-            places.setdefault(caveat, {}).setdefault(title, []).append(run.info.name)
-    several = len(report.runs) > 1
-    return [(sentence(text), _where(titles, several=several)) for text, titles in places.items()]
-
-
-def _where(titles: dict[str, list[str]], *, several: bool) -> list[str]:
-    """`Steps (strong-1, strong-2 and 3 more)` by section."""
-    shown = []
-    for title, runs in titles.items():
-        names = list(dict.fromkeys(runs)) if several else []
-        listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        shown.append(f"{title} ({listed})" if title and listed else title or listed)
-    return [place for place in shown if place]
-
-
-def methods_of(report: Report) -> list[tuple[str, str, str]]:
-    """How the numbers are made: (section, what is drawn, text), each text once."""
-    methods = {
-        chart.how: (result.title, chart.y.label or chart.kind.replace("_", " "), chart.how)
-        for result in reversed(sections_of_all(report))
-        for chart in result.charts
-        if chart.how
-    }
-    return list(reversed(methods.values()))
-
-
-def sentence(text: str) -> str:
-    """A remark with a capital letter and a full stop."""
-    if not text:
-        return ""
-    ended = text if text.endswith((".", "!", "?")) else f"{text}."
-    # `all_reduce` is spelled like this wherever it stands.
-    is_name = "_" in ended.split(maxsplit=1)[0]
-    return together(ended if is_name else ended[:1].upper() + ended[1:])
 
 
 def measured_table(report: Report) -> Readable:
@@ -258,22 +217,24 @@ def _section(result: Result, data: PageData, run: int | None) -> SectionView:
     tables = []
     for place, (name, table) in enumerate(item for item in result.tables.items() if len(item[1])):
         key = f"table-{len(data.tables)}"
-        data.tables[key] = {"columns": list(table.columns), "data": table.rows(), "name": f"{prefix}{name}"}
+        data.tables[key] = numbers_of(table, f"{prefix}{name}")
         is_open = run is None and place == 0 and result.name != "overview"
         tables.append(TableView(key, name.replace("_", " ").capitalize(), readable(table), is_open))
     timeline = put_into(data.timelines, result.timeline)
     caveats = [*result.caveats, *([LEFT_OUT] if result.timeline is not None and not timeline else [])]
+    heading = sentence if result.name != "overview" else together
     return SectionView(
         anchor=f"{prefix}{result.name}",
         name=result.name,
         title=result.title,
-        headline="" if result.headline in {chart.title for chart in result.charts} else sentence(result.headline),
+        headline="" if result.headline in {chart.title for chart in result.charts} else heading(result.headline),
         tiles=[tile_of(metric) for metric in _shown_as_tiles(result.metrics)],
         cards=_cards(result.charts, data, prefix),
         tables=tables,
         caveats=tuple(sentence(caveat) for caveat in caveats),
         run=run,
         timeline=timeline,
+        variants=tuple(VariantView(_section(one.result, data, None), one.series, one.run) for one in result.variants),
     )
 
 
@@ -322,11 +283,10 @@ def _cards(charts: Sequence[Chart], data: PageData, prefix: str) -> list[Card]:
     cards: list[Card] = []
     for chart in charts:
         key = f"chart-{len(data.charts)}"
-        numbers = data_of(chart)
         spec = spec_of(chart) if has_something_to_draw(chart) else None
         data.charts[key] = {
-            "figure": _plain(spec),
-            "data": {"columns": list(numbers.columns), "data": numbers.rows(), "name": f"{prefix}{chart.id}"},
+            "figure": as_fine_as_seen(plain(spec)),
+            "data": numbers_of(data_of(chart), f"{prefix}{chart.id}"),
         }
         height = int(spec["layout"]["height"]) if spec else 0
         how = sentence(chart.how) if chart.how else ""
@@ -359,12 +319,6 @@ def _as_high(card: Card, height: int, data: PageData) -> Card:
     if card.height:
         data.charts[card.key]["figure"]["layout"]["height"] = height
     return Card(card.key, card.title, card.subtitle, card.how, card.wide, height if card.height else 0)
-
-
-def _finding(finding: Finding, section: Result, anchor: str, run: int | None, several: str) -> FindingView:
-    gain = f"+{phrase(finding.gain_share, 'share')}" if finding.gain_share else ""
-    words = _GAIN_WORDS[finding.gain_kind]
-    return FindingView(finding, gain, words, anchor, f"{section.title}{several}", run)
 
 
 def _facts(run: RunReport) -> list[tuple[str, str]]:

@@ -57,6 +57,12 @@ LIGHT = {
     "amount-2": "#6a88d8",
     "amount-3": "#2c46a6",
     "amount-4": "#14205c",
+    # Factors: one that gains, one that loses nothing, and three that lose more and more.
+    "gain": "#cfe1f8",
+    "loss-0": "#eff3f1",
+    "loss-1": "#fbdcc0",
+    "loss-2": "#f3ad78",
+    "loss-3": "#de7433",
 }
 
 DARK = {
@@ -95,6 +101,11 @@ DARK = {
     "amount-2": "#3a63c4",
     "amount-3": "#7ea6ff",
     "amount-4": "#dbe6ff",
+    "gain": "#1d3f6b",
+    "loss-0": "#222a33",
+    "loss-1": "#4a3122",
+    "loss-2": "#7c4018",
+    "loss-3": "#b0500f",
 }
 
 SERIES = tuple(name for name in LIGHT if name.startswith("series-"))

@@ -157,6 +157,10 @@ function scaleprofTimeline(figure, slices, colored) {
   }
 
   function drawRank({ of, start, end }, width, ink, faint) {
+    if (figure.dataset.rank === String(slices.ranks[of])) {
+      pen.strokeStyle = ink;
+      pen.strokeRect(0.5, start - 3.5, width - 1, end - start + 3);
+    }
     pen.fillStyle = ink;
     pen.fillText("rank " + slices.ranks[of], 2, start + 11);
     pen.strokeStyle = faint;

@@ -27,6 +27,7 @@ _UNIT_SUFFIXES = {
     "share": "share",
     "percent": "%",
     "w": "W",
+    "j": "J",
 }
 _SHARES = {
     "share",
@@ -207,3 +208,13 @@ def shortened(text: str, most: int) -> str:
         return text
     front = (most - 1) * 2 // 3
     return f"{text[:front]}…{text[len(text) - (most - 1 - front) :]}"
+
+
+def sentence(text: str) -> str:
+    """A remark with a capital letter and a full stop."""
+    if not text:
+        return ""
+    ended = text if text.endswith((".", "!", "?")) else f"{text}."
+    # `all_reduce` is spelled like this wherever it stands.
+    is_name = "_" in ended.split(maxsplit=1)[0]
+    return together(ended if is_name else ended[:1].upper() + ended[1:])

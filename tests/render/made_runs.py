@@ -170,7 +170,16 @@ def ranks_section(series: str, ranks: int) -> Result:
     ]
     z[0][5] = None
     names = [f"rank {rank}" for rank in range(ranks)]
-    layer = Layer("deviation from the median", list(range(24)), names, z=z)
+    steps = list(range(24))
+    slowest_first = sorted(range(ranks), key=lambda rank: rank != 1)
+    layers = (
+        Layer("deviation from the median", list(steps), names, z=z, order=slowest_first),
+        Layer("busy time (ms)", list(steps[3:]), [101.2] * 21, color="total", style="above"),
+        Layer("not steady", list(steps[:3]), [140.0] * 3, color="muted", style="above"),
+        Layer("mean of rank", list(names), [0.09 if rank == 1 else 0.0 for rank in range(ranks)], color="total", style="beside",
+              text=["+9.0 %" if rank == 1 else "0.0 %" for rank in range(ranks)]),
+        Layer("outliers", [7], [names[1]], style="marks", text=["rank 1, step 7: +11.0 %"]),
+    )  # fmt: skip
     title = "Rank 1 is busy longest, 9.1 % above the median rank"
     chart = Chart(
         "ranks.heatmap",
@@ -179,7 +188,7 @@ def ranks_section(series: str, ranks: int) -> Result:
         "Step time without blocked time by rank and step.",
         Axis("step"),
         Axis("rank", scale="category"),
-        (layer,),
+        layers,
         how="busy = step - blocked.",
         z=Axis("from the median", "share"),
     )

@@ -161,14 +161,14 @@ def test_names_that_look_like_numbers_keep_their_places() -> None:
 
 def test_a_deviation_has_a_neutral_middle_and_far_cells_do_not_wash_it_out() -> None:
     [heat] = ranks_section("strong", 4).charts
-    [trace] = spec_of(heat)["data"]
+    trace = spec_of(heat)["data"][0]
     assert trace["zmin"] == -trace["zmax"]
     assert trace["colorscale"][2] == [0.5, LIGHT["middle"]]
     assert trace["z"][0][5] is None
     cells: list[list[float | None]] = [[0.01] * 99 + [5.0]]
-    [far] = spec_of(chart("heatmap", Layer("h", list(range(100)), ["rank 0"], z=cells)))["data"]
-    assert far["zmax"] < 1
-    assert "beyond" in far["colorbar"]["title"]["text"]
+    figure = spec_of(chart("heatmap", Layer("h", list(range(100)), ["rank 0"], z=cells)))
+    assert figure["data"][0]["zmax"] < 1
+    assert "beyond" in figure["layout"]["annotations"][0]["text"]
 
 
 def test_many_ranks_draw_without_texts() -> None:
@@ -207,3 +207,87 @@ def test_a_sum_stands_beside_every_bar_inside_the_axis() -> None:
 def test_segments_have_the_decimals_of_the_sum() -> None:
     spec = spec_of(stacked("t", "T", ["1 rank"], [(40.0, 8.159, 14.75, 0.0)], "ranks"))
     assert [trace["text"] for trace in spec["data"]] == [["40.0"], ["8.2"], ["14.8"]]
+
+
+def test_a_heatmap_has_margins_marks_and_says_what_a_place_is() -> None:
+    [heat] = ranks_section("strong", 4).charts
+    figure = spec_of(heat)
+    _, steady, grey, means, rings = figure["data"]
+    assert [trace["type"] for trace in figure["data"]] == ["heatmap", "bar", "bar", "bar", "scatter"]
+    assert (steady["x"], grey["x"]) == (list(range(3, 24)), [0, 1, 2])
+    assert grey["marker"]["color"] == LIGHT["line"]
+    assert (means["y"], means["x"]) == ([0, 1, 2, 3], [0.0, 9.0, 0.0, 0.0])
+    assert (rings["x"], rings["y"]) == ([7], [1])
+    layout = figure["layout"]
+    [veil] = layout["shapes"]
+    assert (veil["x0"], veil["x1"]) == (-0.5, 2.5)
+    assert layout["meta"]["ranks"] == [0, 1, 2, 3]
+    assert layout["meta"]["steps"] == list(range(24))
+    assert layout["meta"]["order"] == [1, 0, 2, 3]
+    # The cells end where the bars beside them begin, and under the bars above them.
+    assert layout["xaxis"]["domain"][1] < layout["xaxis2"]["domain"][0]
+    assert layout["yaxis"]["domain"][1] < layout["yaxis2"]["domain"][0]
+    assert [label["text"] for label in layout["annotations"] if label.get("name") == "row"] == [
+        "0.0 %",
+        "+9.0 %",
+        "0.0 %",
+        "0.0 %",
+        "rank 1, step 7: +11.0 %",
+    ]
+
+
+def test_columns_that_do_not_count_do_not_stretch_the_colors() -> None:
+    cells: list[list[float | None]] = [[0.5, 0.1, -0.1, 0.1]]
+    grey = Layer("not steady", [0], [9.0], color="muted", style="above")
+    figure = spec_of(
+        chart("heatmap", Layer("h", [0, 1, 2, 3], ["rank 0"], z=cells), grey, x=Axis("step"), y=Axis("rank"))
+    )
+    assert figure["data"][0]["zmax"] == 0.1
+
+
+def tree() -> Chart:
+    rows: dict[str, list[float | None]] = {
+        "Scaling efficiency": [1.0, 0.684],
+        "Parallel efficiency": [0.98, 0.67],
+        "  wait efficiency": [1.0, None],
+    }
+    layer = Layer("efficiency", ["1", "4"], list(rows), z=list(rows.values()), style="factors")
+    axes = {"x": Axis("ranks", scale="category"), "y": Axis("", scale="category"), "z": Axis("efficiency", "share")}
+    return Chart("hierarchy.ddp", "heatmap", "Title", "", layers=(layer,), **axes)  # type: ignore[arg-type]
+
+
+def test_factors_are_printed_in_a_tree_and_all_tables_share_their_colors() -> None:
+    figure = spec_of(tree())
+    [trace] = figure["data"]
+    assert trace["text"] == [["100.0 %", "68.4 %"], ["98.0 %", "67.0 %"], ["100.0 %", ""]]
+    assert not trace["showscale"]
+    assert (trace["zmin"], trace["zmax"]) == (0.5, 1.2)
+    assert [round(0.5 + 0.7 * at, 6) for at, shade in trace["colorscale"] if shade == LIGHT["loss-0"]] == [1.0, 1.02]
+    head, first, _, third = figure["layout"]["annotations"]
+    assert (head["text"], first["text"], third["text"]) == ("Ranks", "<b>Scaling efficiency</b>", "wait efficiency")
+    assert third["xshift"] - first["xshift"] == 16
+    assert figure["layout"]["height"] == 3 * 27 + 38
+
+
+def test_long_heads_of_a_table_are_slanted() -> None:
+    names = [f"emulated-ddp-syncbn-{number} (4)" for number in range(12)]
+    cells: list[list[float | None]] = [[0.9] * 12]
+    layout = spec_of(chart("heatmap", Layer("h", list(names), ["Scaling efficiency"], z=cells, style="factors")))[
+        "layout"
+    ]
+    assert layout["xaxis"]["tickangle"] == -35
+    assert layout["margin"]["t"] > 100
+
+
+def test_a_span_is_shaded_and_drawn_as_no_line() -> None:
+    figure = spec_of(
+        chart(
+            "lines",
+            Layer("rank 0", [0, 1, 2], [1.0, 2.0, 1.0]),
+            Layer("profiled steps", [0.5, 1.5], [None, None], style="span"),
+        )
+    )
+    assert len(figure["data"]) == 1
+    [span] = figure["layout"]["shapes"]
+    assert (span["x0"], span["x1"], span["type"]) == (0.5, 1.5, "rect")
+    assert figure["layout"]["annotations"][-1]["text"] == "profiled steps"

@@ -36,6 +36,10 @@ def test_a_label_finds_the_most_special_term() -> None:
         "alpha_us": "latency",
         "Time under look-alikes": "look-alikes",
         "Wait efficiency": "efficiency-tree",
+        "on_front": "pareto-front",
+        "peak_memory_bytes": "peak-memory",
+        "Least memory on the front": "peak-memory",
+        "energy_per_sample_j": "energy-per-sample",
     }
     for label, id in expected.items():
         term = term_in(label)

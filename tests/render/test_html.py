@@ -180,5 +180,5 @@ def test_numbers_behind_charts_and_tables_are_unrounded() -> None:
     content = data(render_html(study()))
     scaling = next(table for table in content["tables"].values() if table["name"] == "scaling")
     assert scaling["columns"][0] == "series"
-    assert scaling["data"][2][5] == pytest.approx(152.0)
-    assert len(scaling["data"]) == 6
+    assert scaling["values"][5][2] == pytest.approx(152.0)
+    assert {len(column) for column in scaling["values"]} == {6}

@@ -75,3 +75,15 @@ def test_text_can_be_read_on_cards_and_on_fills(colors: dict[str, str]) -> None:
 def test_every_light_color_has_one_dark_color() -> None:
     assert set(LIGHT) == set(DARK)
     assert len(SWAP) == len(LIGHT), "two names share a light colour, so the page could not tell which dark one is meant"
+
+
+@pytest.mark.parametrize("vision", VISIONS)
+@pytest.mark.parametrize("colors", [LIGHT, DARK], ids=["light", "dark"])
+def test_a_loss_can_be_seen_and_its_number_read(colors: dict[str, str], vision: str) -> None:
+    names = ("gain", "loss-0", "loss-1", "loss-2", "loss-3")
+    seen = [lab(np.clip(np.array(VISIONS[vision]) @ linear(colors[name]), 0, 1)) for name in names]
+    for place in range(len(names) - 1):
+        distance = float(np.linalg.norm(seen[place] - seen[place + 1]))
+        assert distance >= 10, (names[place], names[place + 1], distance)
+    for name in names:
+        assert contrast(colors["on-tint"], colors[name]) >= 4.5, name

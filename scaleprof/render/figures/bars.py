@@ -25,6 +25,7 @@ from scaleprof.render.words import digits_of
 from scaleprof.results import Chart, Layer
 
 LONG_NAME = 12
+_LYING = ("rank", "configuration")  # what each bar is, where there may be many or long names
 MOST_LYING = 16  # more bars than this are too thin for a text each
 LARGE_SHARE = 0.07  # segments from this share of the longest bar carry their value
 BAR_PX = 34
@@ -89,7 +90,7 @@ def _amount(value: Any) -> float:
 def _plan(chart: Chart, labels: list[str]) -> _Plan:
     names = list(dict.fromkeys(name for layer in chart.layers for name in layer.x))
     longest = max((len(str(name)) for name in names), default=0)
-    lying = len(names) == 1 or longest > LONG_NAME or chart.x.label == "rank"
+    lying = len(names) == 1 or longest > LONG_NAME or chart.x.label in _LYING
     if chart.kind == "bars":
         lying = lying or len(names) > 6
     return _Plan(chart, names, lying and len(names) <= MOST_LYING * 2, labels)

@@ -34,7 +34,8 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star")
 
 def lines(chart: Chart) -> Spec:
     """The figure of a chart of kind `lines`."""
-    layers = [layer for layer in chart.layers if len(layer.x)]
+    spans = [layer for layer in chart.layers if layer.style == "span"]
+    layers = [layer for layer in chart.layers if len(layer.x) and layer.style != "span"]
     drawn = [layer for layer in layers if not _is_constant_reference(layer)]
     main = [layer for layer in drawn if layer.style != "reference"]
     place = _Places(chart.x, layers)
@@ -48,6 +49,8 @@ def lines(chart: Chart) -> Spec:
         data.append(_line(layer, main.index(layer) if layer in main else 0, place, chart, legend=legend))
     top = 40 if legend else 14
     annotations, shapes = _references(layers, chart.y, (low, high))
+    shapes += [_span(layer, place.of(layer)) for layer in spans]
+    annotations += [_span_label(layer, place.of(layer)) for layer in spans]
     right = 24
     if direct:
         right = room_for([f"{inert(layer.name, 22)}  " for layer in drawn])
@@ -135,7 +138,7 @@ def _line(layer: Layer, order: int, place: _Places, chart: Chart, *, legend: boo
         "mode": mode,
         "line": {
             "color": stroke,
-            "width": 1.2 if reference else 2 if few else 1.6,
+            "width": 1.2 if reference else 2 if few else 1.1 if _is_beside_a_band(layer, chart) else 1.8,
             "dash": "dash" if reference else "solid",
         },
         "marker": {
@@ -151,6 +154,11 @@ def _line(layer: Layer, order: int, place: _Places, chart: Chart, *, legend: boo
     if layer.text:
         trace |= {"text": [inert(text) for text in layer.text], "textposition": "top center", "mode": f"{mode}+text"}
     return trace
+
+
+def _is_beside_a_band(layer: Layer, chart: Chart) -> bool:
+    """A line without an interval, of a chart in which another has one, stands back."""
+    return layer.low is None and any(one.low is not None for one in chart.layers)
 
 
 def _band(layer: Layer, order: int, place: _Places, axis: Axis) -> list[Spec]:
@@ -205,6 +213,17 @@ def _references(layers: Sequence[Layer], axis: Axis, ends: tuple[float, float]) 
         place = {"xref": "paper", "x": 0.01, "xanchor": "left", "yref": "paper", "y": fraction, "yanchor": "top"}
         annotations.append(label(text, **place))
     return annotations, shapes
+
+
+def _span(layer: Layer, at: Sequence[Any]) -> Spec:
+    """A shaded range of the horizontal axis."""
+    ends = {"xref": "x", "x0": at[0], "x1": at[-1], "yref": "paper", "y0": 0, "y1": 1}
+    return {"type": "rect", **ends, "fillcolor": LIGHT["grid"], "line": {"width": 0}, "layer": "below"}
+
+
+def _span_label(layer: Layer, at: Sequence[Any]) -> Spec:
+    middle = (at[0] + at[-1]) / 2
+    return label(inert(layer.name), xref="x", x=middle, yref="paper", y=1, yanchor="top", font={"size": 11})
 
 
 def _end_labels(

@@ -1,0 +1,37 @@
+"""What the page's script gets: figures, and the numbers behind charts and tables, in the form that compresses best."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from scaleprof.results import Table, plain
+
+
+@dataclass
+class PageData:
+    """Figures, tables and timelines by key, and what can be selected."""
+
+    charts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+    timelines: dict[str, dict[str, Any]] = field(default_factory=dict)
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    """What can be selected in each run: its ranks, and its first and last step."""
+
+
+def numbers_of(table: Table, name: str) -> dict[str, Any]:
+    """What the CSV file of that name has, unrounded and by column: a figure's own column, close by, then costs nearly nothing."""
+    return {
+        "columns": list(table.columns),
+        "values": [plain(column) for column in table.columns.values()],
+        "name": name,
+    }
+
+
+def as_fine_as_seen(value: Any) -> Any:
+    """A plain figure with numbers of seven significant digits, finer than a pixel."""
+    if isinstance(value, float):
+        return float(f"{value:.7g}")
+    if isinstance(value, list):
+        return [as_fine_as_seen(item) for item in value]
+    if isinstance(value, dict):
+        return {key: as_fine_as_seen(item) for key, item in value.items()}
+    return value
