@@ -3,7 +3,9 @@
 A figure is made in the light palette; the page swaps its exact colours for dark ones.
 """
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from scaleprof.render.figures.bars import bars, stacked_bars
@@ -112,3 +114,22 @@ def _named(label: str, otherwise: str) -> str:
 def _distinct(names: list[str]) -> list[str]:
     """The names, equal ones told apart: a table's columns are keys."""
     return [name if names.index(name) == place else f"{name} {place + 1}" for place, name in enumerate(names)]
+
+
+def in_shares(chart: Chart) -> Chart | None:
+    """Stacked bars of times with every segment as a share of its own bar; None for other charts, and where a bar is empty or a segment negative."""
+    if chart.kind != "stacked_bars" or chart.y.unit != "ms":
+        return None
+    sums: dict[Any, float] = {}
+    for layer in chart.layers:
+        for name, value in zip(layer.x, layer.y, strict=True):
+            if value is None or not value >= 0:
+                return None
+            sums[name] = sums.get(name, 0.0) + value
+    if not sums or not all(0 < total < math.inf for total in sums.values()):
+        return None
+    layers = [
+        replace(layer, y=[value / sums[name] for name, value in zip(layer.x, layer.y, strict=True)], text=None)
+        for layer in chart.layers
+    ]
+    return replace(chart, layers=tuple(layers), y=replace(chart.y, label="share of the whole bar", unit="share"))

@@ -89,7 +89,7 @@
 
   function draw(plot) {
     if (!data || !window.Plotly || !plot.clientWidth) return;
-    const { traces, layout } = selection.marked(plot, fitted(data.charts[plot.id].figure, plot.clientWidth, plot));
+    const { traces, layout } = selection.marked(plot, fitted(data.charts[plot.id][plot.dataset.form || "figure"], plot.clientWidth, plot));
     plot.style.minHeight = layout.height + "px";
     plot.classList.remove("wait");
     window.Plotly.react(plot, traces, layout, config);
@@ -236,6 +236,12 @@
     if (!button) return;
     if (button.closest("summary")) event.preventDefault();
     if (button.dataset.csv || button.dataset.show) await loadData();
+    if (button.dataset.form) {
+      for (const other of button.parentNode.children) other.setAttribute("aria-pressed", String(other === button));
+      byId(button.dataset.of).dataset.form = button.dataset.form;
+      await drawLater(byId(button.dataset.of));
+      draw(byId(button.dataset.of));
+    }
     if (button.dataset.csv) saveCsv(button.dataset.csv);
     if (button.dataset.show) toggleData(button);
     if (button.dataset.png) {

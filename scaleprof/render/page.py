@@ -6,11 +6,11 @@ Anchors: a section of the comparison is `<name>`, one of a run `run-<place>-<nam
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from scaleprof.render.charts import data_of, has_something_to_draw, spec_of
+from scaleprof.render.charts import data_of, has_something_to_draw, in_shares, spec_of
 from scaleprof.render.glossary import Term, term_in
-from scaleprof.render.shipped import PageData, as_fine_as_seen, numbers_of
+from scaleprof.render.shipped import PageData, as_fine_as_seen, first_rows, numbers_of
 from scaleprof.render.tables import Readable, readable
 from scaleprof.render.timelines import LEFT_OUT, put_into
 from scaleprof.render.words import interval, measure, phrase, sentence, together
@@ -52,6 +52,8 @@ class Card:
     wide: bool
     height: int
     """In pixels; 0 where there is nothing to draw."""
+    has_shares: bool = False
+    """Whether it can be shown in percent as well."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,10 @@ class TableView:
     title: str
     content: Readable
     is_open: bool
+    total: int
+    """Rows that the report has."""
+    kept: int
+    """Rows that the CSV file has."""
 
 
 @dataclass(frozen=True)
@@ -217,9 +223,12 @@ def _section(result: Result, data: PageData, run: int | None) -> SectionView:
     tables = []
     for place, (name, table) in enumerate(item for item in result.tables.items() if len(item[1])):
         key = f"table-{len(data.tables)}"
-        data.tables[key] = numbers_of(table, f"{prefix}{name}")
+        kept = first_rows(table, data.most_rows)
+        data.tables[key] = numbers_of(kept, f"{prefix}{name}")
         is_open = run is None and place == 0 and result.name != "overview"
-        tables.append(TableView(key, name.replace("_", " ").capitalize(), readable(table), is_open))
+        content = readable(kept)
+        title = name.replace("_", " ").capitalize()
+        tables.append(TableView(key, title, content, is_open, len(table), len(kept)))
     timeline = put_into(data.timelines, result.timeline)
     caveats = [*result.caveats, *([LEFT_OUT] if result.timeline is not None and not timeline else [])]
     heading = sentence if result.name != "overview" else together
@@ -288,10 +297,13 @@ def _cards(charts: Sequence[Chart], data: PageData, prefix: str) -> list[Card]:
             "figure": as_fine_as_seen(plain(spec)),
             "data": numbers_of(data_of(chart), f"{prefix}{chart.id}"),
         }
+        shares = in_shares(chart) if spec else None
+        if shares is not None:
+            data.charts[key]["shares"] = as_fine_as_seen(plain(spec_of(shares)))
         height = int(spec["layout"]["height"]) if spec else 0
         how = sentence(chart.how) if chart.how else ""
         wide = chart.kind in _WIDE_KINDS or len(chart.layers) > MOST_LAYERS_IN_HALF
-        cards.append(Card(key, together(chart.title), together(chart.subtitle), how, wide, height))
+        cards.append(Card(key, together(chart.title), together(chart.subtitle), how, wide, height, shares is not None))
     return _paired(cards, data)
 
 
@@ -312,13 +324,16 @@ def _paired(cards: Sequence[Card], data: PageData) -> list[Card]:
 
 
 def _widened(card: Card) -> Card:
-    return Card(card.key, card.title, card.subtitle, card.how, True, card.height)
+    return replace(card, wide=True)
 
 
 def _as_high(card: Card, height: int, data: PageData) -> Card:
-    if card.height:
-        data.charts[card.key]["figure"]["layout"]["height"] = height
-    return Card(card.key, card.title, card.subtitle, card.how, card.wide, height if card.height else 0)
+    if not card.height:
+        return card
+    for form in ("figure", "shares"):
+        if form in data.charts[card.key]:
+            data.charts[card.key][form]["layout"]["height"] = height
+    return replace(card, height=height)
 
 
 def _facts(run: RunReport) -> list[tuple[str, str]]:

@@ -1,12 +1,14 @@
 """Charts as figures: plotly takes them, text is inert, and the data table keeps every number."""
 
 import json
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
-from scaleprof.render.charts import data_of, figure_of, has_something_to_draw, plotly_version, spec_of
+from scaleprof.render.charts import data_of, figure_of, has_something_to_draw, in_shares, plotly_version, spec_of
 from scaleprof.render.palette import LIGHT
 from scaleprof.results import Axis, Chart, Layer, Report
 from tests.render.made import REPORTS
@@ -291,3 +293,16 @@ def test_a_span_is_shaded_and_drawn_as_no_line() -> None:
     [span] = figure["layout"]["shapes"]
     assert (span["x0"], span["x1"], span["type"]) == (0.5, 1.5, "rect")
     assert figure["layout"]["annotations"][-1]["text"] == "profiled steps"
+
+
+def test_stacked_times_can_be_shown_as_shares_of_their_bars() -> None:
+    layers = (Layer("compute", ["a", "b"], [30.0, 10.0]), Layer("idle", ["a", "b"], [10.0, 30.0]))
+    chart = Chart("x", "stacked_bars", "t", "", Axis("run", scale="category"), Axis("time", "ms"), layers)
+    shares = in_shares(chart)
+    assert shares is not None
+    assert [layer.y for layer in shares.layers] == [[0.75, 0.25], [0.25, 0.75]]
+    assert shares.y.unit == "share"
+    assert in_shares(replace(chart, kind="bars")) is None
+    assert in_shares(replace(chart, y=Axis("bytes", "bytes"))) is None
+    for bad in ([-1.0, 1.0], [0.0, 0.0], [math.nan, 1.0], [math.inf, 1.0]):
+        assert in_shares(replace(chart, layers=(replace(layers[0], y=bad),))) is None

@@ -163,3 +163,18 @@ def test_a_click_on_a_cell_or_a_row_selects(opened: Opener, url: str) -> None:
     page.locator(".run.selected section[data-name=ranks] details.table > summary .table-title").first.click()
     page.locator(".run.selected section[data-name=ranks] [data-table] tbody tr").first.click()
     assert page.input_value("#rank-select") == "0"
+
+
+def test_where_the_step_goes_can_be_read_in_percent(opened: Opener, url: str) -> None:
+    page, seen = opened("", url=url)
+    draw_all(page)
+    page.locator("#growth button[data-form=shares]:visible").first.click()
+    plot = "document.getElementById(document.querySelector('#growth button[data-form=shares][aria-pressed=true]').dataset.of)"
+    page.wait_for_function(f"() => /share/i.test({plot}.layout.yaxis.title.text)")
+    sums = page.evaluate(
+        f"() => {plot}.data[0].y.map((_, place) => {plot}.data.reduce((sum, trace) => sum + trace.y[place], 0))"
+    )
+    assert sums == pytest.approx([100.0] * 3)
+    page.locator("#growth button[data-form=figure]:visible").first.click()
+    page.wait_for_function("() => !document.querySelector('#growth button[data-form=shares][aria-pressed=true]')")
+    assert seen.unexpected == []
