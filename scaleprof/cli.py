@@ -125,6 +125,22 @@ def analyze(paths: tuple[Path, ...], **given: Any) -> None:
         _write(_analyzed(paths, options, quiet=outputs.quiet), outputs)
 
 
+@commands.command(short_help="What stragglers cost in a published table of operations.")
+@click.argument("table", metavar="TRACE.parquet", type=_PATH)
+@click.option("-o", "--output", type=_PATH, metavar="FILE.html", help="The report; without it reports/<name>.html.")
+@click.option("--json", type=_PATH, metavar="FILE.json", help="The report as data; alone, no HTML is written.")
+@click.option("--open", "open_", is_flag=True, help="Open the report in a browser.")
+@_talking
+def stragglers(table: Path, **given: Any) -> None:
+    """Replay a table of operations as StragglerAnalysis (OSDI'25) publishes them, with its meta-*.yaml beside it, as if its ranks were even."""
+    _prepare_numpy()
+    from scaleprof.pipeline import analyze_operation_table
+
+    with _logging(given["verbose"]):
+        outputs = Outputs(given["output"], given["json"], None, given["open_"], given["quiet"])
+        _write(analyze_operation_table(table, command=_command_line()), outputs)
+
+
 @commands.command(
     short_help="Run a script at several world sizes, then report.", context_settings={"allow_interspersed_args": False}
 )

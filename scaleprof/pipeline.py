@@ -18,6 +18,7 @@ from scaleprof.align import RankFacts, RunView, align
 from scaleprof.analyses import ANALYSES, COMPARISONS, OPTIONS, Analysis, Comparison, Fact
 from scaleprof.analyses.base import listed, many, percent
 from scaleprof.analyses.links import LinkOptions
+from scaleprof.analyses.operation_table import conclude as conclude_operation_table
 from scaleprof.analyses.series import find_series
 from scaleprof.analyses.steps import RUNQ_LIMIT, runq_share, steady_steps
 from scaleprof.cache import keep, recall
@@ -26,6 +27,7 @@ from scaleprof.errors import InputError, OptionError, ScaleprofError
 from scaleprof.readers import find_runs, read_rank
 from scaleprof.readers.archive import shown_name
 from scaleprof.readers.nccl_tests import read_link_reference
+from scaleprof.readers.operation_table import read_operation_table
 from scaleprof.redaction import Redaction
 from scaleprof.results import Chip, Report, Result, RunReport, SeriesOfRuns, Table
 from scaleprof.run import RankFiles, RankInfo, Run, RunInfo
@@ -119,6 +121,20 @@ def analyze(paths: Sequence[Path | str], *, options: Options | None = None, prog
         series=_series([view for _, view, _ in views]),
     )
     return redaction.report(report) if redaction else report
+
+
+def analyze_operation_table(path: Path, *, command: str = "") -> Report:
+    """What stragglers cost in a table of operations that StragglerAnalysis published, with its `meta-*.yaml` beside it.
+
+    Raises InputError and BrokenFile for what cannot be read or contradicts itself.
+    """
+    table, about = read_operation_table(path)
+    result = conclude_operation_table(table, about)
+    parallel = {name: about[f"{name}_size"] for name in ("dp", "pp", "tp") if about[f"{name}_size"] > 1}
+    info = RunInfo(name=about["trial_name"], world_size=about["world_size"], mesh=parallel or None)
+    run = RunReport(info, tuple(sorted({int(rank) for rank in table["rank"]})), (result,))
+    made_with = {"version": __version__, "command": command, "created": datetime.now(UTC).isoformat(timespec="seconds")}
+    return Report(title=info.name, verdict=f"{result.headline}.", runs=(run,), made_with=made_with)
 
 
 def _series(views: Sequence[RunView]) -> tuple[SeriesOfRuns, ...]:

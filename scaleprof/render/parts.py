@@ -132,8 +132,11 @@ def largest_sizes_of(report: Report, *, most: int, without: str = "", columns: S
 
 
 def tiles_of(report: Report) -> tuple[Metric, ...]:
-    """The numbers of the first page."""
-    return next((section.metrics for section in report.comparison if section.name == "overview"), ())
+    """The numbers of the first page; of a report that compares nothing, those of the only run's first section."""
+    opening = next((section for section in report.comparison if section.name == "overview"), None)
+    if not report.comparison and len(report.runs) == 1:
+        opening = next(iter(report.runs[0].sections), None)
+    return opening.metrics if opening is not None else ()
 
 
 def findings_with_runs(report: Report) -> list[tuple[Finding, str]]:

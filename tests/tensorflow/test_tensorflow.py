@@ -44,7 +44,7 @@ def free_ports(count: int) -> Iterator[list[int]]:
 
 
 def run_job(kind: str, folder: Path, *, legacy: bool = False, ranks: int = RANKS) -> None:
-    """A job of so many processes, to its end; again where the profiler died of its own fault (see the README): a Python error is never tried again."""
+    """A job of so many processes, to its end; again where the profiler died of its own fault (see the README): a Python error is final."""
     for left in reversed(range(TRIES)):
         codes, said = _tried(kind, folder, legacy=legacy, ranks=ranks)
         if not left or not set(codes) & CRASHES:
