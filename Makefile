@@ -15,7 +15,7 @@ TRACES := $(wildcard ../shared/traces)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test trainers test-horovod test-tensorflow samples-tensorflow lint bench bench-peers samples samples-horovod reports strategies torture torture-peers fuzz
+.PHONY: demo test trainers test-horovod test-tensorflow samples-tensorflow lint bench bench-peers samples samples-horovod reports screenshots strategies torture torture-peers fuzz
 
 demo: $(READY)
 	$(BIN)/scaleprof demo --out build/demo
@@ -48,6 +48,7 @@ lint: $(READY)
 bench: $(READY_TO_BENCH)
 	$(BIN)/python benchmarks/read_speed.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python -m benchmarks.report
 
 # Makes an environment for the peer in build/bench first. ARGS=--large measures 500 MB too, which takes minutes.
 bench-peers: $(READY)
@@ -78,6 +79,10 @@ reports: $(READY)
 	$(BIN)/scaleprof analyze sample_traces/emulated-* sample_traces/on-* -o reports/sample.html --json reports/sample.json --quiet
 	$(BIN)/scaleprof analyze sample_traces/gpu-* sample_traces/nccl-* -o reports/gpu.html --json reports/gpu.json --quiet
 	$(BIN)/scaleprof analyze sample_traces/horovod-* -o reports/horovod.html --json reports/horovod.json --quiet
+
+# Pictures of the sample report, section by section and on paper, into build/screenshots; its first screen is the picture in the README.
+screenshots: $(READY)
+	$(BIN)/python -m tests.render.screenshots reports/sample.html build/screenshots reports/sample.png
 
 # Records one small job for each strategy, and writes what was recorded beside what was worked out by hand.
 strategies: $(READY)

@@ -99,9 +99,12 @@ class Layer:
     """Heatmaps: one row per y, one column per x."""
     color: str = ""
     """A key of the palette: a leaf (`compute`, `exposed_comm`, ...) or `series-1` ...; empty lets the renderer choose."""
-    style: Literal["", "reference", "marks", "span", "factors", "above", "beside"] = ""
-    """`reference`: a thin dashed line to compare with; `marks`: points without a line, in a chart of kind `loglog` and on the cells of a heatmap;
-    `span`: what lies between the first and the last x is shaded. Heatmaps: `factors`: a table with its numbers printed, in which 1 is calm and
+    style: Literal[
+        "", "reference", "marks", "span", "fit", "predicted", "indicative", "speculative", "factors", "above", "beside"
+    ] = ""
+    """`reference`: a thin dashed line to compare with; `marks`: points without a line, and on the cells of a heatmap; `span`: what lies between the
+    first and the last x is shaded; `fit`: the line of a law; `predicted`, `indicative`, `speculative`: the same line beyond what was measured, shaded
+    and named, the less to be trusted in this order. Heatmaps: `factors`: a table with its numbers printed, in which 1 is calm and
     less stands out; `above` and `beside`: bars over the columns and right of the rows, muted ones of columns that do not count."""
     text: list[str] | None = None
     """Labels beside the points or bars."""
@@ -163,7 +166,7 @@ class Result:
     caveats: tuple[str, ...] = ()
     """What could not be seen or may be wrong, one sentence each."""
     timeline: Table | None = None
-    """Slices of one step for the report's own picture, one row each (`analyses.timeline`); in no JSON."""
+    """Slices of some steps for the report's own picture, one row each (`analyses.timeline`); in no JSON."""
     variants: "tuple[Variant, ...]" = ()
     """How the section of a comparison reads where one series or one run is selected."""
 

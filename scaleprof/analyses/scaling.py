@@ -1,10 +1,12 @@
-"""How well the job scales: throughput, speedup, efficiency with intervals and Karp-Flatt, by series and size."""
+"""How well the job scales: throughput, speedup, efficiency with intervals and Karp-Flatt, by series and size, and what larger sizes would do."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 from scaleprof.align import RunView
 from scaleprof.analyses.base import MOST_IN_A_SENTENCE, Comparison, many, percent
+from scaleprof.analyses.forecast import Forecast, caveats_of, forecast, held_out_table, metrics_of, prediction_table
+from scaleprof.analyses.forecast_chart import with_law
 from scaleprof.analyses.series import find_series
 from scaleprof.analyses.study import Scaled, ScalingOptions, scaled
 from scaleprof.models.statistics import Interval
@@ -23,8 +25,15 @@ def conclude(views: Sequence[RunView], options: ScalingOptions) -> Result | None
             if caveats
             else None
         )
-    metrics = [metric for study in studies for metric in _metrics(study)]
+    forecasts = [forecast(study) for study in studies]
+    metrics = [metric for one in forecasts for metric in _metrics(one, options)]
     caveats += [caveat for study in studies for caveat in _caveats(study)] + _against_communicating(studies)
+    caveats += caveats_of(forecasts)
+    tables = {
+        "scaling": _table(studies),
+        "prediction": prediction_table(forecasts),
+        "held_out": held_out_table(forecasts),
+    }
     return Result(
         name="scaling",
         title="Scaling",
@@ -32,21 +41,26 @@ def conclude(views: Sequence[RunView], options: ScalingOptions) -> Result | None
         if len(studies) > MOST_IN_A_SENTENCE
         else ". ".join(_headline(study, options) for study in studies),
         metrics=tuple(metrics),
-        tables={"scaling": _table(studies)},
-        charts=_charts(studies, options),
+        tables={name: table for name, table in tables.items() if len(table)},
+        charts=_charts(studies, options) if len(studies) > 1 else _charts_of(forecasts[0], options),
         caveats=tuple(dict.fromkeys(caveats)),
-        variants=tuple(_selected(study, options) for study in studies) if len(studies) > 1 else (),
+        variants=tuple(_selected(one, options) for one in forecasts) if len(studies) > 1 else (),
     )
 
 
-def _selected(study: Scaled, options: ScalingOptions) -> Variant:
+def _selected(one: Forecast, options: ScalingOptions) -> Variant:
     """One series by itself."""
+    id = one.study.series.id
     charts = tuple(
-        replace(chart, id=chart.id.replace("scaling.", f"scaling.{study.series.id}."))
-        for chart in _charts([study], options)
+        replace(chart, id=chart.id.replace("scaling.", f"scaling.{id}.")) for chart in _charts_of(one, options)
     )
-    alone = Result("scaling", "Scaling", _headline(study, options), tuple(_metrics(study)), charts=charts)
-    return Variant(alone, series=study.series.id)
+    alone = Result("scaling", "Scaling", _headline(one.study, options), tuple(_metrics(one, options)), charts=charts)
+    return Variant(alone, series=id)
+
+
+def _charts_of(one: Forecast, options: ScalingOptions) -> tuple[Chart, ...]:
+    """The charts of one series, with its law."""
+    return tuple(with_law(chart, one) for chart in _charts([one.study], options))
 
 
 def _headline(study: Scaled, options: ScalingOptions) -> str:
@@ -78,7 +92,12 @@ def _of_many(studies: Sequence[Scaled], options: ScalingOptions) -> str:
     )
 
 
-def _metrics(study: Scaled) -> list[Metric]:
+def _metrics(one: Forecast, options: ScalingOptions) -> list[Metric]:
+    """The numbers of a series, those of its law last."""
+    return [*_measured(one.study), *metrics_of(one, options.target)]
+
+
+def _measured(study: Scaled) -> list[Metric]:
     prefix, largest = f"scaling.{study.series.id}", study.largest
     label = study.series.label
     metrics = [Metric(f"{prefix}.kind", f"Kind of study ({label})", study.series.kind)]

@@ -44,9 +44,9 @@ _ON_DEVICE = (Kind.COMPUTE, Kind.COPY)
 
 
 def slices(trace: Trace) -> Table:
-    """Some of the steps that a profiler saw whole, spread evenly over them: step, window_start_ns and window_end_ns (of the step), row (`Row`), depth,
-    start_ns, dur_ns, name, count (of events), color (in `COLORS`) and operation (row in the fact on collectives, or -1) of each slice; unix time of
-    this rank's clock.
+    """Some of the steps that a profiler saw whole, spread evenly over them, one row a slice: step, window_start_ns and window_end_ns (of the step),
+    row (`Row`), depth, start_ns, dur_ns, name, count (of events), color (in `COLORS`) and operation (row in the fact on collectives, or -1); unix
+    time of this rank's clock.
 
     Slices shorter than can be seen are drawn together, under the name of the first. Empty without such a step.
     """
@@ -123,13 +123,14 @@ def _drawn(trace: Trace, rows: Ints, depth: Ints, since: int, until: int) -> Dra
     events = trace.events
     start, end = events.spans(rows)
     name = events.name[rows].astype(np.int64)
-    color = np.array([COLORS.index(_COLOR_OF.get(Kind(kind), OTHERS)) for kind in trace.names.kind.tolist()] or [0])
+    color = np.zeros(max(Kind) + 1, dtype=np.int64)
+    color[list(_COLOR_OF)] = [COLORS.index(key) for key in _COLOR_OF.values()]
     return Drawn(
         depth=depth,
         start=np.maximum(start, since),
         end=np.minimum(end, until),
         name=name,
-        color=color[name],
+        color=color[trace.names.kind[name]],
         operation=np.full(len(rows), -1, dtype=np.int64),
         count=np.ones(len(rows), dtype=np.int64),
     )

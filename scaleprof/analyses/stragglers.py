@@ -103,6 +103,17 @@ _MOST_ROOTED = 2_000
 _UNKNOWN_CAUSE = "not established"
 
 
+def named_stragglers(view: RunView) -> list[int]:
+    """The ranks that the section names, the costliest first."""
+    leaves = leaves_of(view)
+    seen = seen_in(view, np.unique(leaves.rows["step"])) if leaves is not None and len(view.ranks) > 1 else None
+    if leaves is None or seen is None or not len(seen.parts.operation):
+        return []
+    blame = blamed(seen.parts)
+    found = stragglers_of(seen, rooted(blame, Delays(view, seen, blame)), leaves.window_ns, len(view.ranks))
+    return [one.rank for one in found if one.is_named]
+
+
 def seen_in(view: RunView, steps: Ints) -> Seen:
     """The split collectives of these steps, with by how much each one's waiting put off its rank."""
     table = view.matches

@@ -1,133 +1,240 @@
-"""One step of some ranks on one clock, drawn: what the host did, what was computed, what was sent, and how long each operation only waited."""
+"""Steps of some ranks on one clock, drawn: what the host did, what was computed, what was sent, and how long each operation only waited."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from scaleprof.align import LEAVES, RunView
-from scaleprof.analyses.base import LEAF_LABELS, Analysis, duration, many, percent
-from scaleprof.analyses.slices import slices
+from scaleprof.analyses.arrivals import arrivals
+from scaleprof.analyses.base import Analysis, duration, leaf_labels, listed, many, percent
+from scaleprof.analyses.slices import COLORS, Row, slices
+from scaleprof.analyses.thinning import Drawn, shared_out
 from scaleprof.analyses.time import NEEDS as TIME_NEEDS
+from scaleprof.analyses.time import SAME, spoken
+from scaleprof.analyses.timeline_choice import ALIKE, ShownStep, comparable, ranks_shown, shares_of, steps_shown
+from scaleprof.analyses.work import work
 from scaleprof.intervals import Ints
 from scaleprof.results import Result, Table
 from scaleprof.trace import UNKNOWN
 
-MOST_RANKS = 16
-"""Ranks that are drawn."""
+Windows = Mapping[int, Mapping[int, tuple[int, int]]]
+"""By rank and step, where the step begins and ends on the rank's own clock."""
 
 
 def conclude(view: RunView, options: None) -> Result | None:
-    """The picture of the step that most ranks have drawn; None where no profiler saw a whole step."""
+    """The picture of the typical step, the slowest and the fastest; None where no profiler saw a whole step."""
     tables = {rank: table for rank, table in view.fact("slices").items() if len(table)}
     if not tables:
         return None
-    [(step, _)] = Counter(int(table["step"][0]) for table in tables.values()).most_common(1)
-    tables = {rank: table for rank, table in tables.items() if int(table["step"][0]) == step}
-    ranks = chosen_ranks(view, sorted(tables), step)
-    drawn, untold = _on_one_clock(view, {rank: tables[rank] for rank in ranks})
-    caveats = []
-    if untold and len(ranks) > 1:
-        which = many(len(untold), "rank")
-        caveats.append(f"the clock of {which} cannot be compared: each is drawn from the beginning of its own step")
-    if len(ranks) < len(view.ranks):
-        caveats.append(
-            f"{many(len(ranks), 'rank')} of {len(view.ranks)} are drawn: those that wait most and least, and some between"
-        )
+    windows = {rank: _windows(table) for rank, table in sorted(tables.items())}
+    times: dict[int, dict[int, float]] = {}
+    for rank, steps in windows.items():
+        for step, (start, end) in steps.items():
+            times.setdefault(step, {})[rank] = (end - start) / 1e6
+    known = comparable(view, times)
+    shown = steps_shown(known, {step: len(windows) - len(of) for step, of in times.items()})
+    ranks, stragglers = ranks_shown(view, [rank for rank in windows if any(one.step in windows[rank] for one in shown)])
+    drawn, untold = _on_one_clock(view, tables, {rank: windows[rank] for rank in ranks}, shown)
     return Result(
-        "timeline", "Timeline of one step", _headline(view, step, ranks), caveats=tuple(caveats), timeline=drawn
+        "timeline",
+        "Timeline",
+        _headline(view, shown, len(known), len(times[shown[0].step])),
+        tables={"timeline_steps": _steps_table(view, shown, times)},
+        caveats=(*_of_clocks(untold, len(ranks)), *_of_ranks(view, ranks, stragglers, windows, shown)),
+        timeline=drawn,
     )
 
 
-def chosen_ranks(view: RunView, ranks: Sequence[int], step: int) -> list[int]:
-    """All of them if they are few; else those that wait longest and shortest in that step, and others evenly between."""
-    if len(ranks) <= MOST_RANKS:
-        return list(ranks)
-    rows = view.leaves
-    here = np.asarray(rows["step"]) == step
-    of_rank = dict(
-        zip(np.asarray(rows["rank"])[here].tolist(), np.asarray(rows["exposed_comm_ns"])[here].tolist(), strict=True)
+def _windows(table: Table) -> dict[int, tuple[int, int]]:
+    numbers, first = np.unique(table["step"], return_index=True)
+    start, end = (np.asarray(table[f"window_{side}_ns"])[first].tolist() for side in ("start", "end"))
+    return dict(zip(numbers.tolist(), zip(start, end, strict=True), strict=True))
+
+
+def _on_one_clock(
+    view: RunView, tables: Mapping[int, Table], windows: Windows, shown: Sequence[ShownStep]
+) -> tuple[Table, list[int]]:
+    """All slices, each in ms from the first beginning of its step, and the ranks whose clock cannot be compared."""
+    parts = []
+    untold: set[int] = set()
+    operations = {rank: _operations(view, rank) for rank in windows}
+    kept = {rank: {one.step: np.flatnonzero(np.asarray(tables[rank]["step"]) == one.step) for one in shown} for rank in windows}  # fmt: skip
+    budgets = {
+        rank: dict(zip(of, shares_of([len(rows) for rows in of.values()], len(windows)), strict=True))
+        for rank, of in kept.items()
+    }
+    for one in shown:
+        here = {rank: windows[rank][one.step] for rank in windows if one.step in windows[rank]}
+        starts = {rank: _on_clock_of_run(view, rank, start) for rank, (start, _) in here.items()}
+        untold |= {rank for rank, start in starts.items() if start is None}
+        origin = min((start for start in starts.values() if start is not None), default=0)
+        for rank, (at, end) in here.items():
+            own = starts[rank]
+            shift = (own - origin if own is not None else 0) - at
+            part = _thin(tables[rank], kept[rank][one.step], budgets[rank][one.step])
+            parts.append(_columns(one, rank, (at + shift, end + shift), shift, tables[rank], part, operations[rank]))
+    return Table({name: [value for part in parts for value in part[name]] for name in parts[0]}), sorted(untold)
+
+
+def _on_clock_of_run(view: RunView, rank: int, at: int) -> int | None:
+    clock = view.clocks.of_rank.get(rank)
+    ahead = clock.offset_at(at) if clock is not None else None
+    return None if ahead is None else at - ahead
+
+
+def _thin(table: Table, rows: Ints, budget: int) -> list[tuple[Row, Drawn]]:
+    """Slices of one step of one rank within a budget; their names are rows of the table."""
+    start = np.asarray(table["start_ns"])
+    whole = Drawn(
+        depth=np.asarray(table["depth"], dtype=np.int64),
+        start=start,
+        end=start + np.asarray(table["dur_ns"]),
+        name=np.arange(len(table)),
+        color=np.asarray(table["color"], dtype=np.int64),
+        operation=np.asarray(table["operation"]),
+        count=np.asarray(table["count"]),
     )
-    by_wait = sorted((rank for rank in ranks if rank in of_rank), key=lambda rank: of_rank[rank])
-    quarter = MOST_RANKS // 4
-    found = {*by_wait[:quarter], *by_wait[-quarter:]}
-    for place in np.linspace(0, len(ranks) - 1, MOST_RANKS).round().astype(int).tolist():
-        if len(found) < MOST_RANKS:
-            found.add(ranks[place])
-    return sorted(found)
+    places = (Row.COMMUNICATION, Row.COMPUTE, Row.HOST)
+    parts = [whole.picked(rows[np.asarray(table["row"])[rows] == place]) for place in places]
+    length = int(whole.end[rows].max() - start[rows].min())
+    thin = shared_out(parts, budget, length)
+    return [
+        (place, part.picked(np.lexsort((part.start, part.depth)))) for place, part in zip(places, thin, strict=True)
+    ]
 
 
-def _on_one_clock(view: RunView, tables: Mapping[int, Table]) -> tuple[Table, list[int]]:
-    """All slices in ms from the first beginning of the step, and the ranks whose clock cannot be compared."""
-    starts, untold = {}, []
-    for rank, table in tables.items():
-        at = int(table["window_start_ns"][0])
-        clock = view.clocks.of_rank.get(rank)
-        ahead = clock.offset_at(at) if clock is not None else None
-        starts[rank] = None if ahead is None else at - ahead
-        if ahead is None:
-            untold.append(rank)
-    known = [start for start in starts.values() if start is not None]
-    origin = min(known, default=0)
-    columns: dict[str, list[object]] = {}
-    for rank, table in tables.items():
-        at, on_clock = int(table["window_start_ns"][0]), starts[rank]
-        shift = (on_clock - origin if on_clock is not None else 0) - at
-        waits, numbers, sizes = _of_operations(view, rank, np.asarray(table["operation"]))
+def _columns(
+    one: ShownStep, rank: int, window: tuple[int, int], shift: int, table: Table, parts: Iterable[tuple[Row, Drawn]],
+    operations: tuple[list[float | None], list[int | None], list[int | None]],
+) -> dict[str, list[Any]]:  # fmt: skip
+    """What is drawn of a rank in a step: `shift` leads from its clock to the picture's."""
+    columns: dict[str, list[Any]] = {}
+    waits, numbers, sizes = operations
+    for place, part in parts:
+        names = [table["name"][row] for row in part.name.tolist()]
+        of = part.operation.tolist()
         for name, values in {
-            "rank": [rank] * len(table),
-            "row": table["row"].tolist(),
-            "depth": table["depth"].tolist(),
-            "start_ms": ((np.asarray(table["start_ns"]) + shift) / 1e6).round(6).tolist(),
-            "dur_ms": (np.asarray(table["dur_ns"]) / 1e6).round(6).tolist(),
-            "wait_ms": waits,
-            "name": list(table["name"]),
-            "color": list(table["color"]),
-            "operation": numbers,
-            "bytes": sizes,
-            "step_from_ms": [round((at + shift) / 1e6, 6)] * len(table),
-            "step_to_ms": [round((int(table["window_end_ns"][0]) + shift) / 1e6, 6)] * len(table),
-        }.items():
+            "step": [one.step] * len(part),
+            "step_label": [one.label] * len(part),
+            "rank": [rank] * len(part),
+            "row": [int(place)] * len(part),
+            "depth": part.depth.tolist(),
+            "start_ms": ((part.start + shift) / 1e6).round(6).tolist(),
+            "dur_ms": ((part.end - part.start) / 1e6).round(6).tolist(),
+            "wait_ms": [waits[row] if row >= 0 else None for row in of],
+            "name": [name if count == 1 else f"{count:,} events" for name, count in zip(names, part.count.tolist(), strict=True)],
+            "color": [COLORS[color] for color in part.color.tolist()],
+            "operation": [numbers[row] if row >= 0 else None for row in of],
+            "bytes": [sizes[row] if row >= 0 else None for row in of],
+            "step_from_ms": [round(window[0] / 1e6, 6)] * len(part),
+            "step_to_ms": [round(window[1] / 1e6, 6)] * len(part),
+        }.items():  # fmt: skip
             columns.setdefault(name, []).extend(values)
-    return Table(dict(columns)), untold
+    return columns
 
 
-def _of_operations(
-    view: RunView, rank: int, rows: Ints
-) -> tuple[list[float | None], list[int | None], list[int | None]]:
-    """For each slice how long its operation waited (ms), its number across ranks and its bytes; None for what is none, or not known."""
-    table, collectives = view.matches, view.fact("collectives").get(rank)
-    here = np.flatnonzero(np.asarray(table["rank"]) == rank)
-    number = dict(
-        zip(np.asarray(table["row"])[here].tolist(), np.asarray(table["collective"])[here].tolist(), strict=True)
-    )
-    wait = view.exchange.wait_ns.get(rank)
-    waits: list[float | None] = []
-    numbers: list[int | None] = []
-    sizes: list[int | None] = []
-    for row in rows.tolist():
-        known = row >= 0 and wait is not None and wait[row] != UNKNOWN
-        waits.append(round(int(wait[row]) / 1e6, 6) if known and wait is not None else None)
-        numbers.append(number.get(row) if row >= 0 else None)
-        size = int(collectives["bytes"][row]) if row >= 0 and collectives is not None else UNKNOWN
-        sizes.append(size if size >= 0 else None)
-    return waits, numbers, sizes
-
-
-def _headline(view: RunView, step: int, ranks: Sequence[int]) -> str:
-    """How long the step was and where most of it went, over the ranks that are drawn."""
-    rows = view.leaves
-    here = (np.asarray(rows["step"]) == step) & np.isin(rows["rank"], ranks)
-    window = int(np.asarray(rows["window_ns"])[here].sum())
-    if not window:
-        return f"Step {step} on {many(len(ranks), 'rank')}"
-    sums = {leaf: int(np.asarray(rows[f"{leaf}_ns"])[here].sum()) for leaf in LEAVES}
-    lost = max((leaf for leaf in LEAVES if leaf != "compute"), key=lambda leaf: sums[leaf])
-    length = duration(window / int(here.sum()) / 1e6)
+def _operations(view: RunView, rank: int) -> tuple[list[float | None], list[int | None], list[int | None]]:
+    """For each operation of a rank how long it waited (ms), its number across ranks and its bytes; None for what is not known."""
+    collectives, wait = view.fact("collectives").get(rank), view.exchange.wait_ns.get(rank)
+    if collectives is None:
+        return [], [], []
+    here = np.flatnonzero(np.asarray(view.matches["rank"]) == rank)
+    numbers = np.full(len(collectives), UNKNOWN, dtype=np.int64)
+    numbers[np.asarray(view.matches["row"])[here]] = np.asarray(view.matches["collective"])[here]
+    waits = np.full(len(collectives), UNKNOWN, dtype=np.int64) if wait is None else wait
     return (
-        f"Step {step} takes {length} on {many(len(ranks), 'rank')}: {percent(sums['compute'] / window)} compute, "
-        f"{percent(sums[lost] / window)} {LEAF_LABELS[lost].lower()}"
+        [round(ns / 1e6, 6) if ns != UNKNOWN else None for ns in waits.tolist()],
+        [number if number != UNKNOWN else None for number in numbers.tolist()],
+        [int(size) if size >= 0 else None for size in collectives["bytes"]],
     )
 
 
-TIMELINE = Analysis("timeline", {**TIME_NEEDS, "slices": slices}, conclude)
+def _headline(view: RunView, shown: Sequence[ShownStep], known: int, ranks: int) -> str:
+    """How long the first step is and where most of it goes over all ranks; what the slowest does longer."""
+    first, *others = shown
+    role = f", the {first.role} one," if first.role else ""
+    words = f"Step {first.step}{role} takes {duration(first.time_ms)} on {many(ranks, 'rank')}"
+    means = _means_ms(view, [first.step])
+    whole = sum(means.values())
+    if whole:
+        labels = leaf_labels(means)
+        lost = max((leaf for leaf in labels if leaf != "compute"), key=lambda leaf: means[leaf])
+        words += f": {percent(means['compute'] / whole)} compute, {percent(means[lost] / whole)} {spoken(labels[lost])}"
+    return words + (f"; {_compared(view, first, others[0], known)}" if others else "")
+
+
+def _compared(view: RunView, first: ShownStep, slow: ShownStep, known: int) -> str:
+    """What the slow step does longer, by the same account, where it is longer at all."""
+    which = f"step {slow.step}, the {slow.role}{f' of {known}' if known > 2 else ' one'},"
+    longer = slow.time_ms - first.time_ms
+    if longer < ALIKE * first.time_ms:
+        share = longer / first.time_ms
+        return f"{which} takes " + ("as long" if share < SAME else f"only {percent(share)} longer")
+    both = _ranks_in(view, first.step) & _ranks_in(view, slow.step)
+    before, after = (_means_ms(view, [one.step], both) for one in (first, slow))
+    labels = leaf_labels(before, after) if both else {}
+    words = f"{which} takes {duration(longer)} longer"
+    if not labels:
+        return words
+    most = max(labels, key=lambda leaf: after[leaf] - before[leaf])
+    return f"{words}, with {duration(after[most] - before[most])} more {spoken(labels[most])}"
+
+
+def _ranks_in(view: RunView, step: int) -> set[int]:
+    return set(np.asarray(view.leaves["rank"])[np.asarray(view.leaves["step"]) == step].tolist())
+
+
+def _means_ms(view: RunView, steps: Sequence[int], ranks: Iterable[int] | None = None) -> dict[str, float]:
+    """The account of these steps by leaf, mean over ranks; zeros where there is none."""
+    rows = view.leaves
+    here = np.isin(rows["step"], steps)
+    if ranks is not None:
+        here &= np.isin(rows["rank"], sorted(ranks))
+    count = max(int(here.sum()), 1)
+    return {leaf: float(np.asarray(rows[f"{leaf}_ns"])[here].sum()) / count / 1e6 for leaf in LEAVES}
+
+
+def _steps_table(view: RunView, shown: Sequence[ShownStep], times: Mapping[int, Mapping[int, float]]) -> Table:
+    """The steps that can be chosen: median time over ranks, and the account's parts, mean over ranks."""
+    rows = []
+    for one in shown:
+        means = _means_ms(view, [one.step])
+        rows.append(
+            [one.step, one.role, len(times[one.step]), *(round(ms, 6) for ms in (one.time_ms, *means.values()))]
+        )
+    return Table.of_rows(("step", "shown_as", "ranks", "time_ms", *(f"{leaf}_ms" for leaf in LEAVES)), rows)
+
+
+def _of_clocks(untold: Sequence[int], ranks: int) -> list[str]:
+    if not untold or ranks < 2:
+        return []
+    which = many(len(untold), "rank")
+    return [f"the clock of {which} cannot be compared: each is drawn from the beginning of its own step"]
+
+
+def _of_ranks(
+    view: RunView, ranks: Sequence[int], stragglers: Sequence[int], windows: Windows, shown: Sequence[ShownStep]
+) -> list[str]:
+    """Which ranks are not drawn, and where one of them is missing."""
+    caveats = []
+    none = [rank for rank in view.ranks if not any(one.step in windows.get(rank, {}) for one in shown)]
+    if len(ranks) < len(view.ranks) - len(none):
+        named = f"straggler{'' if len(stragglers) == 1 else 's'} {listed(stragglers)}, " if stragglers else ""
+        caveats.append(
+            f"{len(ranks)} of {many(len(view.ranks), 'rank')} shown: {named}those that wait least and most on average, and some evenly between"
+        )
+    if none:
+        caveats.append(f"no profiler saw any of these steps whole on {_named(none)}: not drawn")
+    for one in shown:
+        lacking = [rank for rank in ranks if one.step not in windows[rank]]
+        if lacking:
+            caveats.append(f"no profiler saw step {one.step} whole on {_named(lacking)}")
+    return caveats
+
+
+def _named(ranks: Sequence[int]) -> str:
+    return f"rank{'' if len(ranks) == 1 else 's'} {listed(ranks)}"
+
+
+TIMELINE = Analysis("timeline", {**TIME_NEEDS, "arrivals": arrivals, "work": work, "slices": slices}, conclude)

@@ -14,6 +14,7 @@ from scaleprof.render.figures.heatmap import heatmap
 from scaleprof.render.figures.lines import lines
 from scaleprof.render.figures.loglog import loglog
 from scaleprof.render.figures.scatter import scatter
+from scaleprof.render.figures.trust import DASHES
 from scaleprof.render.figures.waterfall import waterfall
 from scaleprof.render.palette import LIGHT
 from scaleprof.results import Chart, Table
@@ -67,7 +68,7 @@ def has_something_to_draw(chart: Chart) -> bool:
 
 
 def data_of(chart: Chart) -> Table:
-    """The chart's numbers as a table, unrounded, one row per point."""
+    """The chart's numbers as a table, unrounded, one row per point; of the line of a law those at whole sizes."""
     if chart.kind == "heatmap":
         layer = chart.layers[0]
         cells = [
@@ -81,6 +82,8 @@ def data_of(chart: Chart) -> Table:
     rows: list[list[Any]] = []
     for layer in chart.layers:
         for place, (x, y) in enumerate(zip(layer.x, layer.y, strict=True)):
+            if layer.style in DASHES and x != int(x):
+                continue
             bounds = [layer.low[place] if layer.low else None, layer.high[place] if layer.high else None]
             rows.append([*([layer.name] if several else []), x, y, *(bounds if bounded else [])])
     value = _named(chart.y.label, "value") + (f" ({chart.y.unit})" if chart.y.unit else "")

@@ -21,6 +21,52 @@ TERMS = (
         ("karp-flatt", "karp_flatt", "serial fraction"),
     ),
     Term(
+        "law-of-scaling",
+        "Law of scaling",
+        "A formula for throughput by size, its coefficients fitted to the measured sizes. Amdahl: a part of every sample is not shared among ranks. "
+        "Logarithmic: each doubling adds the same cost. Gustafson: what is not shared stays as it is while the work grows. USL: contention, and a "
+        "cost for every pair of ranks.",
+        ("law of scaling",),
+    ),
+    Term(
+        "serial-fraction",
+        "Serial fraction of the law",
+        "The part of the work at the reference size that more ranks do not make faster, as the law that was fitted to all sizes has it.",
+        ("serial fraction of the law", "serial_fraction"),
+    ),
+    Term(
+        "contention",
+        "Contention",
+        "Sigma of the universal scalability law (Gunther 1993): the part of the work for which ranks queue. It alone bounds throughput.",
+        ("contention", "sigma"),
+    ),
+    Term(
+        "coherence",
+        "Coherence",
+        "Kappa of the universal scalability law: what each pair of ranks costs that must agree. It makes throughput fall beyond a peak.",
+        ("coherence", "kappa"),
+    ),
+    Term(
+        "knee",
+        "Knee",
+        "Where more ranks stop being worth it, by the law: the most that keep the target efficiency, the most whose doubling still gives 1.4 times "
+        "as much (70 %), and those with the highest throughput.",
+        ("ranks that keep", "ranks worth doubling", "ranks with the highest"),
+    ),
+    Term(
+        "trust",
+        "Predicted, indicative, speculative",
+        "How far a size is beyond the largest one measured: up to 2 times is predicted, up to 8 times indicative, up to 64 times speculative; beyond "
+        "that there is no number. The intervals say what the measurements leave open, not what only a larger machine would show.",
+        ("trust",),
+    ),
+    Term(
+        "held-out",
+        "Held out",
+        "The largest size left out, the law fitted to the others and asked for it: inside or outside its 95 % interval, and by how much it is off.",
+        ("held out", "fitted_to"),
+    ),
+    Term(
         "compute-scalability",
         "Compute scalability",
         "Compute per sample at the smallest size over compute per sample at this one: below 100 % the same work takes more time as such.",

@@ -12,6 +12,7 @@ function scaleprofHeatmap(plot, traces, layout, width, redraw) {
     cells.hovertemplate = "%{text}: " + cells.hovertemplate;
   }
   if (width < 460) (cells.texttemplate ? narrowTable : narrowCells)();
+  else if (cells.texttemplate) fitNumbers((width - layout.margin.l - layout.margin.r) / meta.columns.length);
 
   function sortRows() {
     const order = meta.order, place = [];
@@ -66,7 +67,13 @@ function scaleprofHeatmap(plot, traces, layout, width, redraw) {
     return text.slice(0, at) + "<br>" + text.slice(at + 1);
   }
 
-  // Names take two lines in a third of the width; numbers lose their unit, and then themselves, where columns are too narrow for them.
+  // Numbers lose their unit, and then themselves, where columns are too narrow for them.
+  function fitNumbers(column) {
+    if (column < 50) cells.text = cells.text.map((row) => row.map((text) => text.replace(/\s%$/, "")));
+    if (column < 28) cells.texttemplate = "";
+  }
+
+  // Names take two lines in a third of the width.
   function narrowTable() {
     const margin = layout.margin, left = Math.min(margin.l, Math.round(width * 0.37));
     margin.r = 8;
@@ -78,8 +85,7 @@ function scaleprofHeatmap(plot, traces, layout, width, redraw) {
     }
     const column = (width - left - margin.r) / meta.columns.length;
     margin.l = left;
-    if (column < 50) cells.text = cells.text.map((row) => row.map((text) => text.replace(/ %$/, "")));
-    if (column < 28) cells.texttemplate = "";
+    fitNumbers(column);
     if (!layout.xaxis.tickangle) return;
     // Slanted heads stand upright here.
     const top = Math.max(...layout.xaxis.ticktext.map((head) => head.length)) * 6.5 + 12;

@@ -16,6 +16,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from scaleprof.render import page, remarks
+from scaleprof.render.budget import BUDGET_BYTES, MOST_BYTES, Summary, shortest, summaries
 from scaleprof.render.charts import plotly_script, plotly_version
 from scaleprof.render.glossary import TERMS, term_in
 from scaleprof.render.palette import DARK, LEAF_NAMES, LIGHT, NOT_TOLD_APART, PARTS, SERIES, SWAP
@@ -25,7 +26,7 @@ from scaleprof.render.tables import readable
 from scaleprof.render.words import together
 from scaleprof.results import Report
 
-SCRIPTS = ("timeline.js", "heatmap.js", "selection.js", "page.js")
+SCRIPTS = ("timeline_parts.js", "timeline.js", "heatmap.js", "selection.js", "page.js")
 """Files of the page's script, in order: the last one starts it."""
 _EARLY_SCRIPT = """(function () {
   var theme = null;
@@ -37,9 +38,23 @@ _EARLY_SCRIPT = """(function () {
 })();"""
 
 
-def render_html(report: Report) -> str:
-    """The page as text, UTF-8."""
-    data = PageData()
+def render_html(report: Report, *, budget_bytes: int = BUDGET_BYTES) -> str:
+    """The page as text, UTF-8, within the budget where a summary can be, and always within `budget.MOST_BYTES`."""
+    content = ""
+    for summary in summaries(report, budget_bytes=budget_bytes):
+        content = _rendered(summary)
+        if _bytes_of(content) <= budget_bytes:
+            return content
+    return content if _bytes_of(content) <= MOST_BYTES else _rendered(shortest(report))
+
+
+def _bytes_of(content: str) -> int:
+    return len(content.encode())
+
+
+def _rendered(summary: Summary) -> str:
+    report = summary.report
+    data = PageData(most_rows=summary.most_rows)
     comparison = page.sections_of(report.comparison, data)
     runs = page.runs_of(report, data)
     grouping = readable(report.grouping, most=500)
@@ -63,6 +78,7 @@ def render_html(report: Report) -> str:
             methods=remarks.methods_of(report),
             measured=page.measured_table(report),
             grouping=grouping,
+            left_out=summary.sentence,
             terms=TERMS,
             term_in=term_in,
             leaves=_leaves_in(report),

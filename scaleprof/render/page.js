@@ -10,7 +10,8 @@
 
   // ---- what lies compressed in the file ----
   async function inflate(id) {
-    const bytes = Uint8Array.from(atob(byId(id).textContent.trim()), (letter) => letter.charCodeAt(0));
+    const letters = atob(byId(id).textContent.trim()), bytes = new Uint8Array(letters.length);
+    for (let place = 0; place < letters.length; place++) bytes[place] = letters.charCodeAt(place);
     return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
   }
 
@@ -32,9 +33,11 @@
   }
 
   // ---- charts ----
+  const onPaper = () => root.classList.contains("printing");
   function dark() {
-    return root.dataset.theme === "dark" && !root.classList.contains("printing");
+    return root.dataset.theme === "dark" && !onPaper();
   }
+  const drawnFor = () => (onPaper() ? "paper" : dark() ? "dark" : "light");
 
   // A copy in which every colour that is exactly one of the light palette is replaced by its dark one.
   function colored(value) {
@@ -68,12 +71,13 @@
     layout.xaxis.nticks = 5;
   }
 
-  // The figure for a given width; a legend that needs several lines gets them.
+  // The figure for a given width, lower on paper, where two shall fit on a page; a legend that needs several lines gets them.
   function fitted(figure, width, plot) {
     const { data: traces, layout } = colored(figure);
     const margin = layout.margin;
     if (layout.meta) scaleprofHeatmap(plot, traces, layout, width, () => draw(plot));
     if (width < 460) narrowed(traces, layout, width);
+    if (onPaper() && !layout.meta && layout.height < 480 && traces.length < 8) layout.height = Math.round(Math.max(Math.min(layout.height, 230), layout.height * 0.72));
     if (layout.showlegend) {
       let lines = 1, used = 0;
       for (const trace of traces.filter((trace) => trace.showlegend !== false)) {
@@ -93,7 +97,7 @@
     plot.style.minHeight = layout.height + "px";
     plot.classList.remove("wait");
     window.Plotly.react(plot, traces, layout, config);
-    plot.dataset.drawn = dark() ? "dark" : "light";
+    plot.dataset.drawn = drawnFor();
     plot.dataset.width = plot.clientWidth;
     plot.dataset.marks = selection.marks(plot);
     selection.listen(plot);
@@ -131,13 +135,23 @@
     }
   }, { rootMargin: "500px 0px" });
 
-  // Draw again what was drawn for another width or theme and can be seen now.
+  // Draw again what was drawn for another width, theme or selection: at once what is in view, the rest one by one behind it.
+  const isOld = (plot) => plot.dataset.drawn && plot.clientWidth && (plot.dataset.drawn !== drawnFor() || Number(plot.dataset.width) !== plot.clientWidth || plot.dataset.marks !== selection.marks(plot));
+  let later = 0;
   function refresh() {
-    for (const drawTimeline of timelines.values()) drawTimeline();
-    for (const plot of plots) {
-      const stale = plot.dataset.drawn !== (dark() ? "dark" : "light") || Number(plot.dataset.width) !== plot.clientWidth || plot.dataset.marks !== selection.marks(plot);
-      if (plot.dataset.drawn && plot.clientWidth && stale) draw(plot);
-    }
+    clearTimeout(later);
+    const old = [...Array.from(timelines.keys()).filter((figure) => figure.clientWidth), ...plots.filter(isOld)];
+    const places = old.map((part) => part.getBoundingClientRect());
+    const isSeen = (_, place) => places[place].bottom > 0 && places[place].top < window.innerHeight;
+    const again = (part) => (timelines.has(part) ? timelines.get(part)() : isOld(part) && draw(part));
+    const rest = old.filter((part, place) => !isSeen(part, place));
+    old.filter(isSeen).forEach(again);
+    const next = () => {
+      if (!rest.length) return;
+      again(rest.shift());
+      later = setTimeout(next, 0);
+    };
+    later = setTimeout(next, 50);
   }
 
   let resizing = 0;
@@ -234,7 +248,6 @@
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("button");
     if (!button) return;
-    if (button.closest("summary")) event.preventDefault();
     if (button.dataset.csv || button.dataset.show) await loadData();
     if (button.dataset.form) {
       for (const other of button.parentNode.children) other.setAttribute("aria-pressed", String(other === button));
@@ -252,6 +265,12 @@
     }
   });
 
+  // What several charts have in common stands once in the file.
+  document.addEventListener("toggle", ({ target }) => {
+    const first = target.dataset.of && byId("title-" + target.dataset.of).closest("figure");
+    if (first) target.querySelector("p").textContent = first.querySelector(".how p").textContent;
+  }, true);
+
   // ---- notes on words ----
   const tip = byId("tip");
   function showTip(event) {
@@ -268,15 +287,27 @@
   document.addEventListener("focusin", showTip);
   document.addEventListener("keydown", (event) => { if (event.key === "Escape") tip.hidden = true; });
 
-  // ---- paper ----
+  // ---- paper: remedies are read there too, and a wide table is made small enough to be whole ----
+  let opened = [];
   function forPaper() {
     root.classList.add("printing");
+    opened = Array.from(document.querySelectorAll(".acts details:not([open])"));
+    for (const details of opened) details.open = true;
+    for (const table of document.querySelectorAll(".scroll > table")) {
+      const box = table.parentElement, wide = box.scrollWidth;
+      if (wide > box.clientWidth) table.style.zoom = (box.clientWidth / wide) * 0.99;
+    }
     for (const plot of plots) if (plot.clientWidth) draw(plot);
     if (data) for (const figure of timelineFigures) if (figure.clientWidth) showTimeline(figure);
     for (const drawTimeline of timelines.values()) drawTimeline();
   }
   window.addEventListener("beforeprint", forPaper);
-  window.addEventListener("afterprint", () => { root.classList.remove("printing"); refresh(); });
+  window.addEventListener("afterprint", () => {
+    root.classList.remove("printing");
+    for (const details of opened) details.open = false;
+    for (const table of document.querySelectorAll(".scroll > table")) table.style.zoom = "";
+    refresh();
+  });
   byId("print").addEventListener("click", async () => {
     await Promise.all([loadData(), loadPlotly()]);
     window.print();

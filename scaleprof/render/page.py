@@ -54,6 +54,8 @@ class Card:
     """In pixels; 0 where there is nothing to draw."""
     has_shares: bool = False
     """Whether it can be shown in percent as well."""
+    how_of: str = ""
+    """Key of the chart that is computed the same way and says how; empty where this one does, or nothing does."""
 
 
 @dataclass(frozen=True)
@@ -302,8 +304,10 @@ def _cards(charts: Sequence[Chart], data: PageData, prefix: str) -> list[Card]:
             data.charts[key]["shares"] = as_fine_as_seen(plain(spec_of(shares)))
         height = int(spec["layout"]["height"]) if spec else 0
         how = sentence(chart.how) if chart.how else ""
+        how_of = data.told.setdefault(how, key)
         wide = chart.kind in _WIDE_KINDS or len(chart.layers) > MOST_LAYERS_IN_HALF
-        cards.append(Card(key, together(chart.title), together(chart.subtitle), how, wide, height, shares is not None))
+        card = Card(key, together(chart.title), together(chart.subtitle), how, wide, height, shares is not None)
+        cards.append(card if how_of == key else replace(card, how="", how_of=how_of if how else ""))
     return _paired(cards, data)
 
 

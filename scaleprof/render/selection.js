@@ -103,7 +103,7 @@ function scaleprofSelection({ loadData, refresh, currentSection, element }) {
 
   function show() {
     for (const part of document.querySelectorAll("[data-run]")) part.classList.toggle("selected", part.dataset.run === now.run);
-    for (const figure of document.querySelectorAll("[data-timeline]")) figure.dataset.rank = now.rank === null ? "" : now.rank;
+    for (const figure of document.querySelectorAll("[data-timeline]")) Object.assign(figure.dataset, { rank: now.rank ?? "", step: now.step ?? "" });
     showVariants();
     showChoices();
     filterRows();
@@ -149,7 +149,7 @@ function scaleprofSelection({ loadData, refresh, currentSection, element }) {
 
   document.addEventListener("click", (event) => {
     const row = event.target.closest(".run [data-table] tbody tr");
-    if (row) {
+    if (row && !String(window.getSelection())) { // a row whose text is being copied is not chosen
       const values = column(row.closest("table"), "rank");
       if (values) change({ rank: values[row.sectionRowIndex] === now.rank ? null : values[row.sectionRowIndex] });
       return;
@@ -168,6 +168,8 @@ function scaleprofSelection({ loadData, refresh, currentSection, element }) {
     if (link.dataset.step) asked.step = Number(link.dataset.step);
     if (Object.keys(asked).length) change(asked, target.id);
     target.scrollIntoView();
+    target.tabIndex = -1; // The next Tab goes on from there, as after any link.
+    target.focus({ preventScroll: true });
     remember(target.id);
   });
 
@@ -181,7 +183,8 @@ function scaleprofSelection({ loadData, refresh, currentSection, element }) {
 
   // ---- charts ----
   // What is marked in a chart, as one word: it is drawn again when that changes.
-  const marks = (plot) => (plot.closest(".run") ? `${now.rank} ${now.step}` : "");
+  const canMark = ({ layout, data }) => Boolean(layout && ((layout.meta && layout.meta.ranks) || data.some((trace) => NAMED.test(trace.name || ""))));
+  const marks = (plot) => (plot.closest(".run") && canMark(plot) ? `${now.rank} ${now.step}` : "");
 
   // The figure with the selected rank and step marked: a frame in pictures by rank and step, the other ranks' lines faint.
   function marked(plot, figure) {

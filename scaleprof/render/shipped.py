@@ -15,6 +15,17 @@ class PageData:
     timelines: dict[str, dict[str, Any]] = field(default_factory=dict)
     runs: list[dict[str, Any]] = field(default_factory=list)
     """What can be selected in each run: its ranks, and its first and last step."""
+    told: dict[str, str] = field(default_factory=dict)
+    """How charts are computed, and the key of the first that is computed so: a text stands once."""
+    most_rows: int | None = None
+    """Of each table, also in its CSV file; None for all."""
+
+
+def first_rows(table: Table, most: int | None) -> Table:
+    """The table, or its first rows."""
+    if most is None or len(table) <= most:
+        return table
+    return Table({name: column[:most] for name, column in table.columns.items()})
 
 
 def numbers_of(table: Table, name: str) -> dict[str, Any]:

@@ -1,39 +1,77 @@
 "use strict";
 // One timeline on a canvas: slices by rank and row, waiting hatched and apart from transfer, and the pointer and the keys that move about in it.
-// `colored` turns colours of the light palette into those of the theme. Returns a function that draws it again. Text reaches the document through
-// textContent only.
-function scaleprofTimeline(figure, slices, colored) {
+// It shows one of the steps that it has. `colored` turns colours of the light palette into those of the theme. Returns a function that draws it
+// again, with the rank and the step that the page has selected. Text reaches the document through textContent only.
+function scaleprofTimeline(figure, timeline, colored) {
   const canvas = figure.querySelector("canvas"), details = figure.querySelector(".timeline-details");
   const search = figure.querySelector("input"), found = figure.querySelector("[data-found]");
-  const count = slices.at.length;
+  const what = figure.querySelector(".timeline-what"), stepsBar = figure.querySelector(".timeline-steps");
   const ROWS = ["Host", "Compute", "Communication"], HEIGHT = [8, 13, 15], GAP = 3, BETWEEN = 9, LEFT = 64, MAP = 26, AXIS = 20;
-  const WAIT = "#85175c";
-  const first = Math.min(...slices.at), last = slices.at.reduce((end, at, place) => Math.max(end, at + slices.dur[place]), first + 1e-6);
-  const steps = slices.steps, begin = Math.min(...steps.map((step) => step[0])), end = Math.max(...steps.map((step) => step[1]));
-  let from = begin - (end - begin) * 0.03, to = end + (end - begin) * 0.03;
-  let selected = -1, matches = [], match = -1, showHost = slices.ranks.length <= 8, lines = [], height = 0, pen = null, hatch = null;
+  const { element, ms, isLight, unpacked, showKey, WAIT } = scaleprofTimelineParts;
+  const { ranks, names } = timeline, everyStep = timeline.steps.map((step) => unpacked(step, timeline.tick_ms));
+  let shown = -1, slices = null, count = 0, first = 0, last = 1, windows = [], begin = 0, end = 1, from = 0, to = 1;
+  let selected = -1, matches = [], matched = new Set(), match = -1, showHost = ranks.length <= 8, lines = [], height = 0, pen = null, hatch = null;
+  let chosenRank = "", chosenStep = "";
 
-  const element = (name, text, className) => {
-    const made = document.createElement(name);
-    if (text !== undefined) made.textContent = text;
-    if (className) made.className = className;
-    return made;
-  };
-  const ms = (value) => {
-    const size = Math.abs(value);
-    return size >= 1000 ? (value / 1000).toPrecision(4) + " s" : size >= 1 || size === 0 ? Number(value.toPrecision(4)) + " ms" : Number((value * 1000).toPrecision(4)) + " µs";
-  };
+  // ---- the steps ----
+  // Another step at the same times since its beginning; seen as a whole where the one before was.
+  function showStep(place) {
+    if (place === shown || !everyStep[place]) return;
+    const wasWhole = shown < 0 || (from <= first && to >= last) || (from <= begin && to >= end);
+    shown = place;
+    slices = everyStep[place];
+    count = slices.at.length;
+    windows = slices.windows;
+    const known = windows.filter(Boolean);
+    begin = Math.min(...known.map((ends) => ends[0]));
+    end = Math.max(...known.map((ends) => ends[1]));
+    first = slices.at.reduce((least, at) => Math.min(least, at), begin);
+    last = slices.at.reduce((most, at, slice) => Math.max(most, at + slices.dur[slice]), first + 1e-6);
+    select(-1);
+    layOut();
+    find(search.value);
+    if (wasWhole) all(); else look(from, to);
+    canvas.dataset.step = slices.step;
+    canvas.setAttribute("aria-label", `Timeline of ${slices.label}`);
+    Array.from(stepsBar.querySelectorAll("button"), (button, of) => button.setAttribute("aria-pressed", String(of === shown)));
+    say();
+  }
 
-  // ---- lines: one for each rank, row and depth that is used ----
+  // The step, and what of the page's selection is not to be seen here.
+  function say() {
+    const missing = [];
+    if (chosenRank !== "" && !ranks.includes(Number(chosenRank))) missing.push(`rank ${chosenRank} is not among the ${ranks.length} ranks shown`);
+    if (chosenStep !== "" && !everyStep.some((step) => String(step.step) === chosenStep)) missing.push(`step ${chosenStep} is not among the steps shown here`);
+    if (timeline.no_room_for.length) missing.push(`this report has no room for ${timeline.no_room_for.join("; ")}`);
+    what.replaceChildren(element("b", slices.label), ...missing.map((text) => element("span", text)));
+  }
+
+  // What the page has selected since the last time: its step is shown, its rank comes first where not all ranks fit on a screen.
+  function follow() {
+    const rank = figure.dataset.rank || "", step = figure.dataset.step || "";
+    if (rank === chosenRank && step === chosenStep) return;
+    const asked = step === chosenStep ? -1 : everyStep.findIndex((one) => String(one.step) === step);
+    chosenRank = rank;
+    chosenStep = step;
+    if (asked >= 0) showStep(asked);
+    layOut();
+    say();
+  }
+
+  // ---- lines: one for each rank, row and depth that some step uses ----
   function layOut() {
     const depths = new Map();
-    for (let place = 0; place < count; place++) {
-      const key = slices.rank[place] * 3 + slices.row[place];
-      depths.set(key, Math.max(depths.get(key) || 0, slices.depth[place] + 1));
+    for (const step of everyStep) {
+      step.depth.forEach((depth, place) => {
+        const key = step.rank[place] * 3 + step.row[place];
+        depths.set(key, Math.max(depths.get(key) || 0, depth + 1));
+      });
     }
     lines = [];
     let top = MAP + AXIS;
-    slices.ranks.forEach((rank, of) => {
+    const order = Array.from(ranks.keys()), chosen = ranks.indexOf(chosenRank === "" ? null : Number(chosenRank));
+    if (chosen > 0 && ranks.length > 4) order.unshift(...order.splice(chosen, 1));
+    order.forEach((of) => {
       const rows = showHost ? [0, 1, 2] : [1, 2];
       const start = top;
       for (const row of rows) {
@@ -62,7 +100,7 @@ function scaleprofTimeline(figure, slices, colored) {
   const timeAt = (x) => from + (x - LEFT) / scale();
 
   function colorOf(place) {
-    return colored(slices.colors[slices.color[place]]);
+    return colored(timeline.colors[slices.color[place]]);
   }
 
   function style(name) {
@@ -132,21 +170,15 @@ function scaleprofTimeline(figure, slices, colored) {
       if (edge - drawn < 0.5 && edge - left < 1) continue; // what is under the same pixel was drawn
       drawn = edge;
       pen.fillStyle = colorOf(place);
-      pen.globalAlpha = matches.length && !matches.includes(place) ? 0.25 : line.row === 0 ? 0.75 : 1;
+      pen.globalAlpha = matches.length && !matched.has(place) ? 0.25 : line.row === 0 ? 0.75 : 1;
       const waited = slices.wait[place] ? Math.min(slices.wait[place], slices.dur[place]) * each : 0;
       const turn = Math.min(Math.max(x + waited, left), edge);
       if (turn < edge) pen.fillRect(turn, line.top, edge - turn, line.height);
       if (turn > left) { pen.fillStyle = hatch; pen.fillRect(left, line.top, turn - left, line.height); }
       pen.globalAlpha = 1;
       pen.fillStyle = colorOf(place);
-      if (edge - left > 46 && line.height > 9) label(slices.names[slices.name[place]], Math.max(turn, left), edge, line);
+      if (edge - left > 46 && line.height > 9) label(names[slices.name[place]], Math.max(turn, left), edge, line);
     }
-  }
-
-  // Black or white on a colour, whichever is read better.
-  function isLight(color) {
-    const part = (place) => (parseInt(color.slice(1 + 2 * place, 3 + 2 * place), 16) / 255) ** 2.2;
-    return /^#[0-9a-f]{6}$/i.test(color) && 0.2126 * part(0) + 0.7152 * part(1) + 0.0722 * part(2) > 0.18;
   }
 
   function label(text, left, right, line) {
@@ -157,14 +189,18 @@ function scaleprofTimeline(figure, slices, colored) {
   }
 
   function drawRank({ of, start, end }, width, ink, faint) {
-    if (figure.dataset.rank === String(slices.ranks[of])) {
+    if (figure.dataset.rank === String(ranks[of])) {
       pen.strokeStyle = ink;
       pen.strokeRect(0.5, start - 3.5, width - 1, end - start + 3);
     }
     pen.fillStyle = ink;
-    pen.fillText("rank " + slices.ranks[of], 2, start + 11);
+    pen.fillText("rank " + ranks[of], 2, start + 11);
     pen.strokeStyle = faint;
-    for (const edge of steps[of]) {
+    if (!windows[of]) {
+      pen.fillStyle = faint;
+      pen.fillText("no profiler saw this step whole here", LEFT + 6, start + 11);
+    }
+    for (const edge of windows[of] || []) {
       const x = Math.round(xOf(edge)) + 0.5;
       if (x < LEFT || x > width - 8) continue;
       pen.setLineDash([3, 2]);
@@ -188,7 +224,7 @@ function scaleprofTimeline(figure, slices, colored) {
   }
 
   function drawMap(width, ink) {
-    const each = (width - LEFT - 8) / (last - first), of = Math.max(1, slices.ranks.length), high = (MAP - 6) / of;
+    const each = (width - LEFT - 8) / (last - first), of = Math.max(1, ranks.length), high = (MAP - 6) / of;
     pen.globalAlpha = 0.8;
     for (let place = 0; place < count; place++) {
       if (slices.row[place] === 0) continue;
@@ -246,10 +282,10 @@ function scaleprofTimeline(figure, slices, colored) {
 
   function describe(place) {
     const operation = slices.operation[place], size = slices.bytes[place], wait = slices.wait[place];
-    const words = [`rank ${slices.ranks[slices.rank[place]]}, ${ROWS[slices.row[place]].toLowerCase()}`, `starts at ${ms(slices.at[place])}`, `takes ${ms(slices.dur[place])}`];
+    const words = [`rank ${ranks[slices.rank[place]]}, ${ROWS[slices.row[place]].toLowerCase()}`, `starts at ${ms(slices.at[place])}`, `takes ${ms(slices.dur[place])}`];
     if (wait !== null) words.push(`waits ${ms(Math.min(wait, slices.dur[place]))} of it for the last rank`);
     if (size !== null) words.push(`${size.toLocaleString("en")} bytes`);
-    details.append(element("b", slices.names[slices.name[place]]), element("span", " · " + words.join(" · ")));
+    details.append(element("b", names[slices.name[place]]), element("span", " · " + words.join(" · ")));
     if (operation === null) return;
     const others = [];
     for (let other = 0; other < count; other++) if (slices.operation[other] === operation && other !== place) others.push(other);
@@ -258,16 +294,17 @@ function scaleprofTimeline(figure, slices, colored) {
     jumps.append(element("span", "The same operation on", "hint"));
     for (const other of others) {
       const waited = slices.wait[other] !== null ? `, waits ${ms(Math.min(slices.wait[other], slices.dur[other]))}` : "";
-      const button = jumps.appendChild(element("button", `rank ${slices.ranks[slices.rank[other]]}${waited}`, "small"));
+      const button = jumps.appendChild(element("button", `rank ${ranks[slices.rank[other]]}${waited}`, "small"));
       button.addEventListener("click", () => select(other, { into: true }));
     }
   }
 
   function find(text) {
     const wanted = text.trim().toLowerCase();
-    const names = slices.names.map((name) => name.toLowerCase().includes(wanted));
-    matches = wanted ? Array.from(slices.at.keys()).filter((place) => names[slices.name[place]]) : [];
+    const wantedNames = names.map((name) => name.toLowerCase().includes(wanted));
+    matches = wanted ? Array.from(slices.at.keys()).filter((place) => wantedNames[slices.name[place]]) : [];
     matches.sort((a, b) => slices.at[a] - slices.at[b]);
+    matched = new Set(matches);
     match = -1;
     found.textContent = wanted ? `${matches.length} found` : "";
     requestAnimationFrame(draw);
@@ -312,7 +349,7 @@ function scaleprofTimeline(figure, slices, colored) {
   }, { passive: false });
   const keys = {
     w: () => zoom(1 / 1.4), s: () => zoom(1.4), a: () => move(-0.2), d: () => move(0.2), "0": all, n: next, Escape: () => select(-1),
-    ArrowLeft: () => move(-0.1), ArrowRight: () => move(0.1), "+": () => zoom(1 / 1.4), "-": () => zoom(1.4), "/": () => search.focus(),
+    "1": () => showStep(0), "2": () => showStep(1), "3": () => showStep(2), ArrowLeft: () => move(-0.1), ArrowRight: () => move(0.1), "+": () => zoom(1 / 1.4), "-": () => zoom(1.4), "/": () => search.focus(),
   };
   canvas.addEventListener("keydown", (event) => {
     const act = keys[event.key] || keys[event.key.toLowerCase()];
@@ -332,18 +369,16 @@ function scaleprofTimeline(figure, slices, colored) {
     if (what === "host") { showHost = !showHost; button.setAttribute("aria-pressed", String(showHost)); layOut(); requestAnimationFrame(draw); }
   });
 
-  function showKey() {
-    const key = figure.querySelector(".timeline-key");
-    key.replaceChildren();
-    const of = (text, color) => { const entry = key.appendChild(element("span")), dot = entry.appendChild(element("i")); dot.style.background = color; entry.append(text); };
-    const used = new Set(slices.color), named = { "#2d48a9": "compute", "#d4801e": "transfer", "#85175c": "blocked in communication", "#027a52": "copies", "#3b2fb5": "input", "#e24144": "waits for the device", "#006700": "garbage, checkpoint, compilation", "#439ac4": "allocation", "#8d96a4": "host" };
-    slices.colors.forEach((color, place) => { if (used.has(place) && named[color]) of(named[color], colored(color)); });
-    if (slices.wait.some((one) => one)) of("waiting for the last rank", `repeating-linear-gradient(135deg, ${colored(WAIT)} 0 1.5px, transparent 1.5px 4px)`);
-  }
-
+  // ---- start ----
   figure.querySelector("[data-do=host]").setAttribute("aria-pressed", String(showHost));
-  layOut();
-  const redraw = () => { draw(); showKey(); };
+  everyStep.forEach((step, place) => {
+    const button = stepsBar.appendChild(element("button", step.label, "small"));
+    button.title = `Show this step (${place + 1})`;
+    button.addEventListener("click", () => showStep(place));
+  });
+  figure.classList.toggle("several", everyStep.length > 1);
+  showStep(0);
+  const redraw = () => { follow(); draw(); showKey(figure.querySelector(".timeline-key"), timeline.colors, everyStep, colored); };
   redraw();
   return redraw;
 }

@@ -54,6 +54,8 @@ _NAMES = {
     "half_width": "error, 95 %",
     "bound": "error, at most",
     "fitted": "used for the fit",
+    "from_80": "80 % interval from",
+    "to_80": "80 % interval to",
     "under_compute": "ran under compute",
     "slowdown_under_compute": "times as long under compute",
     "overlapped": "hidden comm.",

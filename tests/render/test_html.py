@@ -85,7 +85,7 @@ def test_every_plot_has_a_name_and_a_figure() -> None:
     plots = [attributes for _, attributes in Page(source).tags if attributes.get("class") == "plot"]
     charts = data(source)["charts"]
     assert len(plots) == len(charts) > 10
-    assert all(plot["role"] == "img" and plot["aria-label"] for plot in plots)
+    assert all(plot["role"] == "img" and plot["aria-labelledby"] for plot in plots)
     assert {str(plot["id"]) for plot in plots} == set(charts)
 
 

@@ -56,7 +56,7 @@ def test_no_chart_is_blank(opened: Opener, name: str, width: int) -> None:
             const inside = box.right > area.left && box.left < area.right && box.bottom > area.top && box.top < area.bottom;
             return inside && box.width + box.height > 2;
           });
-        }).map((plot) => plot.id + ' ' + plot.getAttribute('aria-label'))"""
+        }).map((plot) => plot.id + ' ' + plot.getAttribute('aria-labelledby'))"""
     )
     assert blank == []
 
@@ -166,7 +166,7 @@ def test_the_numbers_of_a_chart_can_be_read_and_taken_away(opened: Opener, tmp_p
     page.click("#overview [data-show] >> nth=0")
     assert page.locator("#overview .data").count() == 0
     with page.expect_download() as download:
-        page.click("#overview details.table [data-csv]")
+        page.click("#overview .tabled [data-csv]")
     download.value.save_as(tmp_path / "table.csv")
     lines = (tmp_path / "table.csv").read_bytes().decode().split("\r\n")
     assert "\"'=HYPERLINK(" in lines[1]
@@ -194,7 +194,7 @@ def test_paper_gets_every_chart_in_light_colors(opened: Opener, scheme: str) -> 
             "() => Array.from(document.querySelectorAll('.plot')).filter((p) => p.clientWidth).map((p) => p.dataset.drawn)"
         )
     )
-    assert themes == {"light"}
+    assert themes == {"paper"}
     page.emulate_media(media="print")
     assert page.evaluate(
         "() => document.documentElement.scrollWidth <= Math.max(718, document.documentElement.clientWidth)"

@@ -77,7 +77,7 @@ def test_a_series_puts_its_own_numbers_in_every_section(opened: Opener, report: 
         assert said(value) in tile(page, "Efficiency (", "#scaling")
         assert said(run.metric("step.throughput")) in tile(page, "Throughput", "#overview")
         for section in ("#scaling", "#hierarchy", "#growth"):
-            titles = shown(page, f"{section} figcaption h3")
+            titles = shown(page, f"{section} .chart-title")
             assert titles
             assert all(series.label in title for title in titles), titles
         assert f"series={series.id}" in page.url

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from scaleprof.render.figures import trust
 from scaleprof.render.figures.base import (
     Spec,
     factor_of,
@@ -37,19 +38,21 @@ def lines(chart: Chart) -> Spec:
     spans = [layer for layer in chart.layers if layer.style == "span"]
     layers = [layer for layer in chart.layers if len(layer.x) and layer.style != "span"]
     drawn = [layer for layer in layers if not _is_constant_reference(layer)]
-    main = [layer for layer in drawn if layer.style != "reference"]
+    main = [layer for layer in drawn if layer.style != "reference" and layer.style not in trust.DASHES]
+    beyond = [layer for layer in drawn if trust.is_beyond(layer)]
     place = _Places(chart.x, layers)
     low, high = _range(chart.y, layers)
     direct = 1 < len(drawn) <= MOST_LABELS and len({place.of(layer)[-1] for layer in drawn}) == 1
-    legend = len(drawn) > 1 and not direct
+    legend = len(drawn) > 1 and not direct and not beyond
     data: list[Spec] = []
     for layer in drawn:
         data += _band(layer, main.index(layer) if layer in main else 0, place, chart.y)
     for layer in drawn:
         data.append(_line(layer, main.index(layer) if layer in main else 0, place, chart, legend=legend))
-    top = 40 if legend else 14
+    top = 40 if legend or beyond else 14
     annotations, shapes = _references(layers, chart.y, (low, high))
-    shapes += [_span(layer, place.of(layer)) for layer in spans]
+    shapes = trust.shades(beyond) + shapes + [_span(layer, place.of(layer)) for layer in spans]
+    annotations += trust.names(beyond)
     annotations += [_span_label(layer, place.of(layer)) for layer in spans]
     right = 24
     if direct:
@@ -76,6 +79,8 @@ class _Places:
     def __init__(self, axis: Axis, layers: Sequence[Layer]) -> None:
         self.described = axis
         self.values: list[Any] = list(dict.fromkeys(value for layer in layers for value in layer.x))
+        self.named: list[Any] = _sizes_to_name(layers) if any(layer.style in trust.DASHES for layer in layers) else []
+        """Where ticks stand; empty where they stand at every value."""
 
     def of(self, layer: Layer) -> list[Any]:
         if self.described.scale == "category":
@@ -92,8 +97,8 @@ class _Places:
             return log_axis(self.described, known)
         if self.described.scale == "log2" and first > 0:
             pad = max((math.log10(last) - math.log10(first)) * 0.04, 0.05)
-            every = math.ceil(len(known) / 12)
-            ticks = known[::-1][::every][::-1]
+            every = math.ceil(len(self.named or known) / 12)
+            ticks = (self.named or known)[::-1][::every][::-1]
             spread = {"type": "log", "range": [math.log10(first) - pad, math.log10(last) + pad]}
             return {
                 **value_axis(self.described, first, last),
@@ -108,6 +113,16 @@ class _Places:
             # Between two steps there is none: no ticks at 9.8 and 10.2.
             axis |= {"tickvals": known}
         return axis
+
+
+def _sizes_to_name(layers: Sequence[Layer]) -> list[float]:
+    """What was measured, and beyond it every doubling."""
+    named = (
+        trust.doublings(layer) if trust.is_beyond(layer) else layer.x
+        for layer in layers
+        if layer.style in ("", "marks") or trust.is_beyond(layer)
+    )
+    return sorted({float(size) for sizes in named for size in sizes})
 
 
 def _is_constant_reference(layer: Layer) -> bool:
@@ -128,8 +143,10 @@ def _range(axis: Axis, layers: Sequence[Layer]) -> tuple[float, float]:
 def _line(layer: Layer, order: int, place: _Places, chart: Chart, *, legend: bool) -> Spec:
     reference, muted = layer.style == "reference", layer.color == "muted"
     stroke = LIGHT["ink-3"] if reference else color(layer.color, order)
-    few = len(layer.x) <= FEW_POINTS and not reference
-    mode = "markers" if muted or len(layer.x) == 1 else "lines+markers" if few else "lines"
+    law = layer.style in trust.DASHES
+    few = len(layer.x) <= FEW_POINTS and not reference and not law
+    alone = muted or len(layer.x) == 1 or layer.style == "marks"
+    mode = "markers" if alone and not law else "lines+markers" if few else "lines"
     trace: Spec = {
         "type": "scatter",
         "name": inert(layer.name),
@@ -139,7 +156,7 @@ def _line(layer: Layer, order: int, place: _Places, chart: Chart, *, legend: boo
         "line": {
             "color": stroke,
             "width": 1.2 if reference else 2 if few else 1.1 if _is_beside_a_band(layer, chart) else 1.8,
-            "dash": "dash" if reference else "solid",
+            "dash": "dash" if reference else trust.DASHES.get(layer.style, "solid"),
         },
         "marker": {
             "color": stroke,
@@ -151,9 +168,28 @@ def _line(layer: Layer, order: int, place: _Places, chart: Chart, *, legend: boo
         "showlegend": legend,
         "cliponaxis": False,
     }
+    if layer.style == "fit":
+        trace = {key: value for key, value in trace.items() if key != "hovertemplate"} | {"hoverinfo": "skip"}
+    if layer.style == "marks" and layer.low and layer.high:
+        trace["error_y"] = _whiskers(layer, chart.y, stroke)
     if layer.text:
         trace |= {"text": [inert(text) for text in layer.text], "textposition": "top center", "mode": f"{mode}+text"}
     return trace
+
+
+def _whiskers(layer: Layer, axis: Axis, stroke: str) -> Spec:
+    """The intervals of single points."""
+    ends = zip(shown(layer.y, axis), shown(layer.low or (), axis), shown(layer.high or (), axis), strict=True)
+    known = [(y or 0.0, y or 0.0 if low is None else low, y or 0.0 if high is None else high) for y, low, high in ends]
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [high - y for y, _, high in known],
+        "arrayminus": [y - low for y, low, _ in known],
+        "color": stroke,
+        "thickness": 1.4,
+        "width": 4,
+    }
 
 
 def _is_beside_a_band(layer: Layer, chart: Chart) -> bool:
@@ -163,7 +199,7 @@ def _is_beside_a_band(layer: Layer, chart: Chart) -> bool:
 
 def _band(layer: Layer, order: int, place: _Places, axis: Axis) -> list[Spec]:
     """The interval around a line as one closed shape; points without an interval stand for themselves."""
-    if layer.low is None or layer.high is None or len(layer.x) < 2:
+    if layer.low is None or layer.high is None or len(layer.x) < 2 or layer.style == "marks":
         return []
     points = [
         (x, low if low is not None else y, high if high is not None else y)
@@ -186,7 +222,7 @@ def _band(layer: Layer, order: int, place: _Places, axis: Axis) -> list[Spec]:
             "line": {"width": 0, "color": fill},
             "fill": "toself",
             "fillcolor": fill,
-            "opacity": 0.18,
+            "opacity": trust.BAND_OPACITY.get(layer.style, 0.18),
             "hoverinfo": "skip",
             "showlegend": False,
         }
