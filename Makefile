@@ -15,13 +15,17 @@ TRACES := $(wildcard ../shared/traces)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test trainers test-horovod test-tensorflow samples-tensorflow lint bench bench-peers samples samples-horovod reports screenshots strategies torture torture-peers fuzz
+.PHONY: demo test test-pages trainers test-horovod test-tensorflow samples-tensorflow lint bench bench-peers samples samples-horovod reports screenshots strategies torture torture-peers fuzz
 
 demo: $(READY)
 	$(BIN)/scaleprof demo --out build/demo
 
 test: $(READY)
 	$(if $(TRACES),SCALEPROF_TRACES=$(abspath $(TRACES))) $(BIN)/python -m pytest $(ARGS)
+
+# What takes long in a browser: paper, keys, and reports on runs that lack something. `make test` leaves these out.
+test-pages: $(READY)
+	$(if $(TRACES),SCALEPROF_TRACES=$(abspath $(TRACES))) $(BIN)/python -m pytest -m long tests/render $(ARGS)
 
 # The callbacks with the real Lightning, Transformers and Accelerate; `make test` runs these tests too where they are installed.
 trainers: $(READY_FOR_TRAINERS)

@@ -3,7 +3,7 @@
 // It computes no number of the report. Text from a trace reaches the document through textContent only.
 (function () {
   const root = document.documentElement;
-  const config = { showSendToCloud: false, plotlyServerURL: "", displaylogo: false, displayModeBar: false, responsive: true, scrollZoom: false };
+  const config = { showSendToCloud: false, plotlyServerURL: "", displaylogo: false, displayModeBar: false, responsive: false, scrollZoom: false };
   const plots = Array.from(document.querySelectorAll(".plot"));
   const byId = (id) => document.getElementById(id);
   let data = null;
@@ -151,7 +151,7 @@
       again(rest.shift());
       later = setTimeout(next, 0);
     };
-    later = setTimeout(next, 50);
+    later = setTimeout(next, 150); // after the frame that shows the change
   }
 
   let resizing = 0;

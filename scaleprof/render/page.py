@@ -215,7 +215,12 @@ def _mesh(info: RunInfo) -> str | None:
 
 
 def selected_run(report: Report) -> int:
-    """The run shown first: the largest."""
+    """The run shown first: the one that the first page is about, else the largest."""
+    overview = next((section for section in report.comparison if section.name == "overview" and section.charts), None)
+    if overview is not None:
+        for variant in overview.variants:
+            if variant.run is not None and variant.result.charts == overview.charts:
+                return variant.run
     sizes = [run.info.world_size for run in report.runs]
     return sizes.index(max(sizes)) if sizes else 0
 

@@ -7,6 +7,7 @@ function scaleprofSelection({ loadData, refresh, currentSection, element }) {
   const seriesSelect = byId("series-select"), runSelect = byId("run-select"), rankInput = byId("rank-select"), stepInput = byId("step-select");
   const options = runSelect ? Array.from(runSelect.options) : [];
   const shownFirst = document.querySelector(".run.selected");
+  let shipped = null;
   const first = { series: "", run: shownFirst ? shownFirst.dataset.run : "", rank: null, step: null };
   const now = { ...first };
   const NAMED = /^rank (\d+)$/;
@@ -88,16 +89,32 @@ function scaleprofSelection({ loadData, refresh, currentSection, element }) {
       if (!columns.length || columns.some(([, value]) => value === null)) continue;
       const rows = Array.from(table.tBodies[0].rows).filter((row, place) => columns.every(([values, value]) => values[place] === value));
       for (const row of rows) row.classList.add("marked-row");
-      if (rows.length !== 1) continue;
+      if (rows.length > 1) continue;
       const heads = Array.from(table.tHead.rows[0].cells);
-      const said = heads.map((head, place) => [head, cellText(rows[0], place)]).filter(([head, text]) => text && text !== "–" && !["rank", "step"].includes(head.dataset.column));
-      if (!said.length) continue;
+      const said = rows.length
+        ? heads.map((head, place) => [head.dataset.column, head.textContent.trim().replace(/\s+/g, " "), cellText(rows[0], place)])
+        : beyond(part.dataset.table, wanted);
+      const told = said.filter(([column, , text]) => text && text !== "–" && !["rank", "step"].includes(column));
+      if (!told.length) continue;
       list.appendChild(element("dt", part.getAttribute("aria-label")));
-      list.appendChild(element("dd", said.slice(0, 8).map(([head, text]) => `${head.textContent.trim().replace(/\s+/g, " ")} ${text}`).join(" · ")));
+      list.appendChild(element("dd", told.slice(0, 8).map(([, head, text]) => `${head} ${text}`).join(" · ")));
     }
     const what = [now.rank === null ? "" : `rank ${now.rank}`, now.step === null ? "" : `step ${now.step}`].filter(Boolean).join(", ");
     box.replaceChildren(element("h3", what[0].toUpperCase() + what.slice(1) + " of this run"), list.children.length ? list : element("p", "No table of this run has a row of its own for it; charts and the timeline mark it.", "hint"));
     box.hidden = false;
+  }
+  // Of a table that is not whole on the page: the one row of its CSV file that is asked for, by column.
+  function beyond(key, wanted) {
+    if (!shipped) {
+      loadData().then((data) => { const isFirst = !shipped; shipped = data; if (isFirst) markRows(); }, () => {});
+      return [];
+    }
+    const table = shipped.tables[key];
+    const asked = wanted.map(([name, value]) => [table.values[table.columns.indexOf(name)], value]).filter(([values]) => values);
+    const rows = table.values[0].map((_, row) => row).filter((row) => asked.every(([values, value]) => values[row] === value));
+    if (rows.length !== 1) return [];
+    const text = (value) => (value === null ? "" : typeof value === "number" ? Number(value.toPrecision(4)).toLocaleString("en") : String(value));
+    return table.columns.map((name, place) => [name, name.replaceAll("_", " "), text(table.values[place][rows[0]])]);
   }
   const cellText = (row, place) => row.cells[place].textContent.trim().replace(/\s+/g, " ");
 

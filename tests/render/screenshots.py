@@ -24,6 +24,11 @@ def pictures_of(browser: Any, report: Path, folder: Path) -> None:
             page = context.new_page()
             page.goto(report.absolute().as_uri())
             draw_all(page)
+            # A section that is higher than the screen would change the screen for its picture, and everything would be laid out again.
+            highest = page.evaluate(
+                "() => Math.max(...Array.from(document.querySelectorAll('main section'), (one) => one.offsetHeight))"
+            )
+            page.set_viewport_size({"width": width, "height": highest + 100})
             # What sticks to the screen would lie over every picture.
             page.add_style_tag(content=".top { position: static !important; }")
             for section in page.locator("main section:visible").all():

@@ -6,7 +6,7 @@ import pytest
 
 from tests.render.in_browser import IN_BROWSER, Opener, draw_all
 
-pytestmark = IN_BROWSER
+pytestmark = [*IN_BROWSER, pytest.mark.long]
 
 CONTROLS = ["series-select", "run-select", "rank-select", "step-select", "theme", "print"]
 FOCUSED = """() => {

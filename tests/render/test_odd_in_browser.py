@@ -9,7 +9,7 @@ import pytest
 from tests.render.in_browser import IN_BROWSER, Opener, draw_all
 from tests.render.made_odd import ODD
 
-pytestmark = IN_BROWSER
+pytestmark = [*IN_BROWSER, pytest.mark.long]
 
 MISSING = re.compile(r"\b(NaN|nan|undefined|None|null|-?Infinity|inf)\b|\[object")
 BLANK = """() => Array.from(document.querySelectorAll('.plot')).filter((plot) => plot.clientWidth).filter((plot) => {
@@ -48,3 +48,18 @@ def test_nothing_is_empty_and_nothing_is_a_word_of_a_program(opened: Opener, tmp
 def missing_in(page: Any) -> list[str]:
     """Lines of the page with such a word."""
     return [line for line in page.evaluate(WORDS).splitlines() if MISSING.search(line)]
+
+
+@pytest.mark.parametrize("at", ["", "#overview?rank=612"])
+def test_a_rank_whose_row_is_not_on_the_page_is_looked_up_all_the_same(opened: Opener, tmp_path: Path, at: str) -> None:
+    path = tmp_path / "page.html"
+    path.write_text(ODD["1,024 ranks"]().to_html(), encoding="utf-8")
+    page, seen = opened("many", url=path.as_uri(), at=at)
+    if not at:
+        page.fill("#rank-select", "612")
+        page.press("#rank-select", "Enter")
+    page.wait_for_function("() => document.querySelectorAll('.marked:not([hidden]) dt').length > 0")
+    marked = page.locator(".marked:visible").inner_text()
+    assert marked.startswith("Rank 612 of this run")
+    assert "step ms 100" in marked
+    assert seen.unexpected == []

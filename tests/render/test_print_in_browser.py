@@ -11,7 +11,7 @@ import pytest
 import scaleprof
 from tests.render.in_browser import IN_BROWSER, Opener
 
-pytestmark = IN_BROWSER
+pytestmark = [*IN_BROWSER, pytest.mark.long]
 
 SAMPLES = Path(__file__).parents[2] / "sample_traces"
 PAGE_PX = (297 - 24) / 25.4 * 96

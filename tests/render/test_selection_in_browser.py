@@ -63,6 +63,9 @@ def said(metric: Metric | None) -> str:
 def test_a_series_puts_its_own_numbers_in_every_section(opened: Opener, report: Report, url: str) -> None:
     page, seen = opened("", url=url)
     assert shown(page, "h1") == [report.verdict]
+    first = report.runs[int(page.input_value("#run-select"))]
+    assert f"Run {first.info.name}, in" in shown(page, "#overview figcaption p")[0]
+    assert said(first.metric("step.throughput")) in tile(page, "Throughput", "#overview")
     assert len(shown(page, "#scaling tbody tr")) == 6
 
     for series in report.series:
