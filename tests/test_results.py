@@ -1,12 +1,13 @@
 """A report goes through JSON and comes back the same; its tables and figures are found by name."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from scaleprof.errors import BrokenFile
-from scaleprof.results import Report, Table
+from scaleprof.results import Report, SeriesOfRuns, Table, Variant
 from tests.render.made import REPORTS, minimal, single, study
 
 
@@ -16,6 +17,40 @@ def test_a_saved_report_is_loaded_as_it_was(name: str, tmp_path: Path) -> None:
     report.save(tmp_path / "report.json")
     loaded = Report.load(tmp_path / "report.json")
     assert loaded.to_dict() == report.to_dict()
+
+
+def selectable() -> Report:
+    """A report whose first section reads otherwise where a series or a run is selected."""
+    report = study()
+    first, *rest = report.comparison
+    alone = replace(first, charts=tuple(replace(chart, id=f"{chart.id}.of-weak") for chart in first.charts))
+    variants = (Variant(alone, series="weak"), Variant(replace(first, headline="Of one run."), run=1))
+    return replace(
+        report,
+        comparison=(replace(first, variants=variants), *rest),
+        series=(SeriesOfRuns("weak", "weak scaling", (0, 1)),),
+    )
+
+
+def test_what_can_be_selected_is_saved_and_loaded(tmp_path: Path) -> None:
+    report = selectable()
+    report.save(tmp_path / "report.json")
+    loaded = Report.load(tmp_path / "report.json")
+    assert loaded.series == report.series
+    assert [(one.series, one.run, one.result.headline) for one in loaded.comparison[0].variants] == [
+        ("weak", None, report.comparison[0].headline),
+        ("", 1, "Of one run."),
+    ]
+    assert loaded.to_dict() == report.to_dict()
+
+
+def test_figures_of_what_can_be_selected_are_found_by_their_names() -> None:
+    report = selectable()
+    [chart, *_] = report.comparison[0].charts
+    found = list(report.figures)
+    assert chart.id in found
+    assert f"{chart.id}.of-weak" in found
+    assert f"{report.runs[1].info.name}/{chart.id}" in found
 
 
 def test_a_loaded_report_renders_alike(tmp_path: Path) -> None:

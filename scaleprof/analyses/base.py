@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from scaleprof.align import LEAVES, RunView
 from scaleprof.results import Result, Table
+from scaleprof.run import RunInfo
 from scaleprof.trace import Trace
 
 Fact = Callable[[Trace], Table]
@@ -88,6 +89,18 @@ def duration(ms: float) -> str:
 def many(count: int, what: str) -> str:
     """`1 rank`, `4 ranks`."""
     return f"{count:,} {what}" + ("" if count == 1 else "s")
+
+
+def some(names: Sequence[str], *, most: int = MOST_IN_A_SENTENCE, what: str = "") -> str:
+    """`a, b, c and 4 more`, each name once; `what` says what the others are."""
+    names = list(dict.fromkeys(names))
+    others = f" and {len(names) - most} more" + (f" {what}" if what else "")
+    return ", ".join(names[:most]) + (others if len(names) > most else "")
+
+
+def run_name(info: RunInfo) -> str:
+    """`ddp (4 ranks)`: a run in a sentence."""
+    return f"{info.name} ({many(info.world_size, 'rank')})"
 
 
 def listed(numbers: Sequence[int], *, most: int = 8) -> str:

@@ -1,12 +1,12 @@
 """Configurations that can be held against one another: runs of one model, precision, device, network, world size and global batch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from scaleprof.align import RunView
-from scaleprof.analyses.base import many
+from scaleprof.analyses.base import many, run_name
 from scaleprof.analyses.growth import PerSample, per_sample
 from scaleprof.analyses.power import drawn_w
 from scaleprof.analyses.series import find_series
@@ -95,7 +95,7 @@ def find_rivals(views: Sequence[RunView], options: ScalingOptions) -> Found:
     for view in views:
         local = samples_per_rank(view)
         if local is None:
-            found.blind.append(_run_name(view))
+            found.blind.append(run_name(view.info))
         elif len(steady_times_ms(view)):
             kept = _Kept(view, _setting(view, local), _words(view))
             key = next((one for one in groups if _is_same(one, kept)), (kept.setting, view.info.world_size))
@@ -106,17 +106,11 @@ def find_rivals(views: Sequence[RunView], options: ScalingOptions) -> Found:
         if _is_compared(members):
             found.rivals.append(_rivals(setting, ranks, named, efficiencies))
         else:
-            found.alone += [_run_name(one.view) for one in members]
+            found.alone += [run_name(one.view.info) for one in members]
     found.rivals.sort(key=lambda one: (-one.ranks, -len(one.members)))
     labels = _labels([one.setting for one in found.rivals])
-    found.rivals = [
-        Rivals(one.setting, one.ranks, one.members, one.memory_of, labels[one.setting]) for one in found.rivals
-    ]
+    found.rivals = [replace(one, label=labels[one.setting]) for one in found.rivals]
     return found
-
-
-def _run_name(view: RunView) -> str:
-    return f"{view.info.name} ({many(view.info.world_size, 'rank')})"
 
 
 def _setting(view: RunView, local: float) -> Setting:
@@ -171,10 +165,7 @@ def _rivals(
     views = {name: tuple(one.view for one in members) for name, members in named.items()}
     seen = {kind: {name: _peak_bytes(of, kind) for name, of in views.items()} for kind in (GPU, PROCESS)}
     kind = next((kind for kind in (GPU, PROCESS) if any(value is not None for value in seen[kind].values())), "")
-    members = [
-        _measured(name, of, setting.batch, efficiencies, seen[kind][name] if kind else None)
-        for name, of in views.items()
-    ]
+    members = [_measured(name, of, efficiencies, seen[kind][name] if kind else None) for name, of in views.items()]
     members.sort(key=lambda one: -one.throughput.value)
     return Rivals(setting, ranks, tuple(members), kind)
 
@@ -182,7 +173,6 @@ def _rivals(
 def _measured(
     name: str,
     views: tuple[RunView, ...],
-    batch: float,
     efficiencies: Mapping[int, Interval],
     memory_bytes: float | None,
 ) -> Configuration:
@@ -227,8 +217,9 @@ def _efficiencies(views: Sequence[RunView], options: ScalingOptions) -> dict[int
     found: dict[int, list[Interval]] = {}
     for series in find_series(views)[0]:
         for size in scaled(series, options).sizes:
-            for view in size.views if size.efficiency is not None else ():
-                found.setdefault(id(view), []).append(size.efficiency)  # type: ignore[arg-type]
+            if size.efficiency is not None:
+                for view in size.views:
+                    found.setdefault(id(view), []).append(size.efficiency)
     return {key: values[0] for key, values in found.items() if len(values) == 1}
 
 

@@ -29,9 +29,6 @@ _IDLE = (
     "compilation",
     "collection",
     "checkpoint",
-    "alloc",
-    "compile",
-    "gc",
 )
 _TIME = ("exposed-copies", "bubble", "exposed-transfer", "distortion", "healthy-communication")
 _RANKS = ("transient-imbalance", "stage-imbalance", "healthy-balance")

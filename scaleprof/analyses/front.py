@@ -8,8 +8,8 @@ SAME_MEMORY = 0.01
 """Peaks within this share of one another count as the same: samples of memory differ by as much from start to start."""
 HOW = (
     "A configuration is beaten where another one of the same size has more throughput, the 95 % intervals apart, and needs no more memory "
-    f"(within {SAME_MEMORY:.0%} counts as the same). The others are the front."
-).replace("1%", "1 %")
+    f"(within {100 * SAME_MEMORY:.0f} % counts as the same). The others are the front."
+)
 
 
 def beaten_by(one: Configuration, members: Sequence[Configuration]) -> Configuration | None:

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaleprof.align import RunView
-from scaleprof.analyses.base import Analysis, many
+from scaleprof.analyses.base import Analysis, many, some
 from scaleprof.analyses.power import power
 from scaleprof.analyses.steps import NEEDS
 from scaleprof.analyses.telemetry import Binned, Counter, binned, counter_chart, deviating
@@ -119,9 +119,7 @@ def _headline(names: list[str], ranks: int, odd: dict[str, int]) -> str:
     if odd:
         worst = max(set(odd.values()), key=lambda rank: (list(odd.values()).count(rank), -rank))
         of_worst = [_counter(name).words for name, rank in odd.items() if rank == worst]
-        return f"{text}; rank {worst} deviates from the others in {', '.join(of_worst[:3])}" + (
-            f" and {len(of_worst) - 3} more" if len(of_worst) > 3 else ""
-        )
+        return f"{text}; rank {worst} deviates from the others in {some(of_worst)}"
     return text if any(name.startswith("gpu_") for name in names) else f"{text}; no GPU counters here"
 
 

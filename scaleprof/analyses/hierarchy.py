@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from scaleprof.align import RunView
-from scaleprof.analyses.base import MOST_IN_A_SENTENCE, Comparison, many, percent
+from scaleprof.analyses.base import MOST_IN_A_SENTENCE, Comparison, many, percent, some
 from scaleprof.analyses.efficiency import ALWAYS, HOW, LABELS, WHY, share_of, useful_of
 from scaleprof.analyses.series import Series, find_series
 from scaleprof.analyses.steps import samples_per_rank
@@ -138,7 +138,7 @@ def _side_by_side(found: Sequence[tuple[Series, list[Level]]]) -> Chart:
     """Factors of every series at its largest size."""
     lasts = [levels[-1] for _, levels in found]
     columns = [f"{series.label} ({level.ranks})" for (series, _), level in zip(found, lasts, strict=True)]
-    chart = _heat_of(columns, lasts, "hierarchy.series", _of_many(found))
+    chart = _heat_of(columns, lasts, lasts, "hierarchy.series", _of_many(found))
     return replace(
         chart, x=Axis("series", scale="category"), subtitle=f"Every series at its largest size. {chart.subtitle}"
     )
@@ -197,15 +197,16 @@ def _headline(series: Series, levels: Sequence[Level]) -> str:
 
 
 def _heat(series: Series, levels: Sequence[Level], title: str) -> Chart:
-    return _heat_of([f"{level.ranks:,}" for level in levels], levels, f"hierarchy.{series.id}", title)
+    columns = [f"{level.ranks:,}" for level in levels]
+    return _heat_of(columns, levels, levels[1:], f"hierarchy.{series.id}", title)
 
 
-def _heat_of(columns: list[str], levels: Sequence[Level], id: str, title: str) -> Chart:
-    """Factors, a column for each of these levels; what is 1 everywhere is left out."""
+def _heat_of(columns: list[str], levels: Sequence[Level], compared: Sequence[Level], id: str, title: str) -> Chart:
+    """Factors, a column for each of these levels; what is 1 everywhere is left out, and what is unknown of those that are no reference."""
     rows: dict[str, list[float | None]] = {"Scaling efficiency": [level.efficiency for level in levels]}
     rows["Compute scalability"] = [level.compute.whole for level in levels]
     for name, label in (("mix", "  same kernels"), ("speed", "  their speed"), ("concurrency", "  side by side")):
-        if any(getattr(level.compute, name) is not None for level in levels if level.efficiency != 1.0):
+        if any(getattr(level.compute, name) is not None for level in compared):
             rows[label] = [getattr(level.compute, name) for level in levels]
     rows["Parallel efficiency"] = [level.parallel for level in levels]
     for name in FACTORS:
@@ -236,7 +237,7 @@ def _without_mix(found: Sequence[tuple[Series, Level]]) -> list[str]:
     ]
     blind = [series.label for series, last in found if last.compute.mix is None and last.compute.matched is None]
     if blind:
-        named = ", ".join(blind[:3]) + (f" and {len(blind) - 3} more series" if len(blind) > 3 else "")
+        named = some(blind, what="series")
         said.append(
             f"{named}: more work and slower work are not told apart, because a rank takes another number of samples than in the reference "
             "and operations were not counted, or kernels are not known"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scaleprof.align import RunView
-from scaleprof.analyses.base import many
+from scaleprof.analyses.base import run_name, some
 from scaleprof.analyses.steps import samples_per_rank, steady_times_ms
 from scaleprof.models.scaling import SAME, Kind, kind_of
 from scaleprof.run import RunInfo, replicas_of
@@ -50,7 +50,7 @@ def find_series(views: Sequence[RunView]) -> tuple[list[Series], list[str]]:
     candidates, blind = _with_batch(views)
     caveats = []
     if blind and len({view.info.world_size for view in views}) > 1:
-        names = ", ".join(blind[:4]) + (f" and {len(blind) - 4} more" if len(blind) > 4 else "")
+        names = some(blind, most=4)
         caveats.append(
             f"samples per step are unknown in {names}, so these runs join no scaling study: pass samples_per_step= to profile() or "
             "samples= to step()"
@@ -75,7 +75,7 @@ def _with_batch(views: Sequence[RunView]) -> tuple[list[_Candidate], list[str]]:
     for view in views:
         local = samples_per_rank(view)
         if local is None:
-            blind.append(f"{view.info.name} ({many(view.info.world_size, 'rank')})")
+            blind.append(run_name(view.info))
         elif len(steady_times_ms(view)):
             candidates.append(_Candidate(view, local, local * view.info.world_size))
     return candidates, blind
@@ -180,13 +180,12 @@ def _why_alone(alone: Sequence[RunView], candidates: Sequence[_Candidate]) -> li
             what = "no other world size of the same model and precision"
         else:
             what = "neither the global nor the local batch of another size"
-        why.setdefault(what, []).append(f"{info.name} ({many(info.world_size, 'rank')})")
+        why.setdefault(what, []).append(run_name(info))
     for what, names in why.items():
         if len(names) <= MOST_NAMED:
             sentences += [f"run {name} scales with no other run: it has {what}" for name in names]
         else:
-            shown = ", ".join(names[:MOST_NAMED])
             sentences.append(
-                f"{len(names)} runs scale with no other run ({shown} and {len(names) - MOST_NAMED} more): each has {what}"
+                f"{len(names)} runs scale with no other run ({some(names, most=MOST_NAMED)}): each has {what}"
             )
     return sentences

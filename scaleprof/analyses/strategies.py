@@ -6,7 +6,7 @@ Only what does the same work is compared: the same model, precision, device and 
 from collections.abc import Sequence
 
 from scaleprof.align import RunView
-from scaleprof.analyses.base import Comparison, listed, many, percent
+from scaleprof.analyses.base import Comparison, listed, percent, run_name, some
 from scaleprof.analyses.configurations import GPU, PROCESS, Configuration, Found, Rivals, find_rivals
 from scaleprof.analyses.front import is_on_front
 from scaleprof.analyses.power import gpus_of
@@ -25,7 +25,6 @@ from scaleprof.analyses.strategies_charts import (
 from scaleprof.analyses.study import ScalingOptions
 from scaleprof.results import Metric, Result, Table
 
-MOST_NAMED = 3
 _MEMORY = {
     GPU: "memory is what the driver says is in use on the GPU, by all processes together, so it includes what the allocator only keeps",
     PROCESS: "memory is what the whole process has in RAM (RSS), Python, libraries and the recording itself included: differences say more than "
@@ -56,7 +55,7 @@ def _metrics(rivals: Rivals) -> list[Metric]:
     note = f"{amount(fastest.throughput.value)} samples/s {rivals.scope}"
     equal = [one.name for one in rivals.members[1:] if not is_less(one.throughput, fastest.throughput)]
     if equal:
-        note += f", not measurably more than {_some(equal)}"
+        note += f", not measurably more than {some(equal)}"
     metrics = [Metric("strategies.fastest", "Fastest configuration", fastest.name, note=note)]
     if least is not None and least.memory_bytes is not None:
         unit, size = memory_unit(rivals)
@@ -114,21 +113,15 @@ def _caveats(found: Found, options: ScalingOptions) -> list[str]:
         (found.blind, "its samples per step are unknown"),
     ):
         if names:
-            caveats.append(f"{_some(names)} {'are' if len(names) > 1 else 'is'} not compared: {why}")
+            caveats.append(f"{some(names)} {'are' if len(names) > 1 else 'is'} not compared: {why}")
     return caveats
-
-
-def _some(names: Sequence[str]) -> str:
-    names = list(dict.fromkeys(names))
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more
 
 
 def _unknown_memory(members: Sequence[Configuration]) -> list[str]:
     unknown = [one.name for one in members if one.memory_bytes is None]
     if len(unknown) == len(members):
         return ["memory was not recorded, so there is no front: it is sampled where psutil or NVML can be asked"]
-    return [f"memory of {_some(unknown)} was not recorded"] if unknown else []
+    return [f"memory of {some(unknown)} was not recorded"] if unknown else []
 
 
 def _of_energy(members: Sequence[Configuration]) -> list[str]:
@@ -140,7 +133,7 @@ def _of_energy(members: Sequence[Configuration]) -> list[str]:
     caveats = ["energy is that of the GPUs alone: their hosts and the network are not in it"]
     if unknown:
         caveats.append(
-            f"energy of {_some(unknown)} is unknown: less than half of the steady steps lies between two samples of every GPU's power"
+            f"energy of {some(unknown)} is unknown: less than half of the steady steps lies between two samples of every GPU's power"
         )
     shared = {listed(ranks) for one in members for view in one.views for ranks in gpus_of(view) if len(ranks) > 1}
     if shared:
@@ -152,15 +145,11 @@ def _of_energy(members: Sequence[Configuration]) -> list[str]:
 
 def _of_the_machine(views: Sequence[RunView], limit: float) -> list[str]:
     """Runs whose pace the machine set."""
-    waited = {
-        f"{view.info.name} ({many(view.info.world_size, 'rank')})": share
-        for view in views
-        if (share := runq_share(view)) is not None and share > limit
-    }
+    waited = {run_name(view.info): share for view in views if (share := runq_share(view)) is not None and share > limit}
     if not waited:
         return []
     return [
-        f"{_some(list(waited))}: training threads waited up to {percent(max(waited.values()))} of the step for a core, "
+        f"{some(list(waited))}: training threads waited up to {percent(max(waited.values()))} of the step for a core, "
         "so the machine had a part in the pace"
     ]
 
@@ -170,7 +159,7 @@ def _too_few_steps(members: Sequence[Configuration]) -> list[str]:
     if not unknown:
         return []
     return [
-        f"{_some(unknown)}: too few steady steps for an interval (6 are needed), so nobody knows whether it is beaten"
+        f"{some(unknown)}: too few steady steps for an interval (6 are needed), so nobody knows whether it is beaten"
     ]
 
 

@@ -5,8 +5,9 @@ read off the first step of data-parallel rank 0. Computation forms a chain per s
 computation that made its data, a computation the receive that brought them. What is exchanged ends for its members once all of them have begun.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 
 from scaleprof.errors import InputError
 
@@ -249,24 +250,13 @@ def in_order(graph: OperationGraph) -> list[tuple[Name, ...]]:
     unit: dict[Name, tuple[Name, ...]] = {name: (name,) for name in graph.after}
     for group in graph.groups:
         unit |= dict.fromkeys(group, group)
-    waits: Mapping[tuple[Name, ...], set[tuple[Name, ...]]] = {one: set() for one in unit.values()}
-    nexts: dict[tuple[Name, ...], set[tuple[Name, ...]]] = {one: set() for one in unit.values()}
+    sorter: TopologicalSorter[tuple[Name, ...]] = TopologicalSorter()
     for name, before in graph.after.items():
-        for earlier in before:
-            if unit[earlier] != unit[name]:
-                waits[unit[name]].add(unit[earlier])
-                nexts[unit[earlier]].add(unit[name])
-    left = {one: len(others) for one, others in waits.items()}
-    ready = [one for one, count in left.items() if not count]
-    ordered = []
-    while ready:
-        turn = ready.pop()
-        ordered.append(turn)
-        for other in nexts[turn]:
-            left[other] -= 1
-            if not left[other]:
-                ready.append(other)
-    if len(ordered) < len(left):
-        stuck = next(one for one, count in left.items() if count)
-        raise InputError(f"operations wait for one another in a circle, {'-'.join(map(str, stuck[0]))} among them")
-    return ordered
+        sorter.add(unit[name], *(unit[one] for one in before if unit[one] != unit[name]))
+    try:
+        return list(sorter.static_order())
+    except CycleError as error:
+        circle = error.args[1]
+        raise InputError(
+            f"operations wait for one another in a circle, {'-'.join(map(str, circle[0][0]))} among them"
+        ) from error

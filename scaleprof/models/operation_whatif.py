@@ -32,8 +32,8 @@ EXCHANGES = frozenset((*TRANSFERS, GATHER, SCATTER, SEPARATE, LAYERNORM, EMBEDDI
 """Types whose even duration is the median; the others compute."""
 NEGATIVE_S = 0.01
 """A transfer that ends this long before its last member begins takes no time; smaller contradictions are the clocks' and stay."""
-WORST = 0.03
-"""Share of the ranks that M_W sets right."""
+WORST_PERCENT = 3
+"""Of the ranks, one at least: those that M_W sets right."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def slowdown(operations: Operations) -> Slowdown:
     by_replica = {int(one): only(every_row, replica == one) for one in np.unique(replica)}
     by_type = {str(one): only(kinds == one, every_column) for one in np.unique(kinds)}
     by_rank = {rank: min(by_replica[dp], by_stage[of]) for (dp, of), rank in operations.ranks.items()}
-    worst = sorted(by_rank, key=lambda rank: (-by_rank[rank], rank))[: -(-len(by_rank) * 3 // 100)]
+    worst = sorted(by_rank, key=lambda rank: (-by_rank[rank], rank))[: -(-len(by_rank) * WORST_PERCENT // 100)]
     uneven, loss = no_delay_s.mean(), no_delay_s.mean() - even_all_s.mean()
 
     def removed(right: Callable[[int, int], bool]) -> float:

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from scaleprof.render.page import selected_run
-from scaleprof.render.parts import sections_of_all, urgency
+from scaleprof.render.parts import sections_of_all, urgency, with_variants
 from scaleprof.render.timelines import MOST_SLICES
-from scaleprof.render.words import shortened
+from scaleprof.render.words import many, shortened
 from scaleprof.results import Chart, Metric, Report, Result, RunReport
 
 BUDGET_BYTES = 5_000_000
@@ -154,12 +154,14 @@ def _points(chart: Chart) -> int:
 def _sentence(left_out: Counter[str], budget_bytes: int) -> str:
     """`To stay within 5 MB, this page leaves out the timelines of 25 runs and 300 rows of 2 tables. ...`."""
     parts = [
-        f"the timeline{_s(left_out['timelines'])} of {_runs(left_out['timelines'])}" if left_out["timelines"] else "",
-        f"{_many(left_out['rows'], 'row')} of {_many(left_out['tables'], 'table')}" if left_out["rows"] else "",
-        f"{_many(left_out['dense'], 'chart')} of very many points" if left_out["dense"] else "",
-        f"the charts of {_runs(left_out['drawn'])}" if left_out["drawn"] else "",
-        f"all but headlines and findings of {_runs(left_out['told'])}" if left_out["told"] else "",
-        f"the sections of {_runs(left_out['named'])}" if left_out["named"] else "",
+        f"the {'timeline' if left_out['timelines'] == 1 else 'timelines'} of {many(left_out['timelines'], 'run')}"
+        if left_out["timelines"]
+        else "",
+        f"{many(left_out['rows'], 'row')} of {many(left_out['tables'], 'table')}" if left_out["rows"] else "",
+        f"{many(left_out['dense'], 'chart')} of very many points" if left_out["dense"] else "",
+        f"the charts of {many(left_out['drawn'], 'run')}" if left_out["drawn"] else "",
+        f"all but headlines and findings of {many(left_out['told'], 'run')}" if left_out["told"] else "",
+        f"the sections of {many(left_out['named'], 'run')}" if left_out["named"] else "",
     ]
     parts = [part for part in parts if part]
     if not parts:
@@ -175,22 +177,9 @@ def _listed(parts: Sequence[str]) -> str:
     return " and ".join([*([", ".join(parts[:-1])] if parts[1:] else []), parts[-1]])
 
 
-def _s(count: int) -> str:
-    return "" if count == 1 else "s"
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count:,} {what}{_s(count)}"
-
-
-def _runs(count: int) -> str:
-    return _many(count, "run")
-
-
 def _estimate(report: Report, most_rows: int | None) -> int:
     """Bytes of the page, by what its parts weighed in reports that were rendered."""
-    sections = sections_of_all(report)
-    sections += [one.result for section in report.comparison for one in section.variants]
+    sections = with_variants(report)
     weight = _LIBRARY_BYTES + 2_500 * len(report.runs)
     for section in sections:
         weight += 400 + 300 * len(section.metrics) + 700 * len(section.findings)
@@ -219,7 +208,7 @@ def shortest(report: Report) -> Summary:
         made_with={name: _cut(text) for name, text in report.made_with.items()},
     )
     sentence = (
-        f"To stay within {MOST_BYTES / 1e6:.3g} MB, this page has the first numbers of {_runs(len(report.runs))} and no more: "
+        f"To stay within {MOST_BYTES / 1e6:.3g} MB, this page has the first numbers of {many(len(report.runs), 'run')} and no more: "
         "the JSON has every number (scaleprof analyze with --json)."
     )
     return Summary(summary, 20, sentence, _LIBRARY_BYTES)

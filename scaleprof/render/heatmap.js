@@ -60,13 +60,6 @@ function scaleprofHeatmap(plot, traces, layout, width, redraw) {
     for (const label of rowLabels) label.text = label.xref === "paper" ? label.text.replace(": ", "<br>") : label.text.replace(/^.*: /, "");
   }
 
-  function inTwoLines(text) {
-    const middle = text.length / 2, blanks = Array.from(text.matchAll(/ /g), (found) => found.index);
-    if (!blanks.length) return text;
-    const at = blanks.reduce((best, blank) => Math.abs(blank - middle) < Math.abs(best - middle) ? blank : best);
-    return text.slice(0, at) + "<br>" + text.slice(at + 1);
-  }
-
   // Numbers lose their unit, and then themselves, where columns are too narrow for them.
   function fitNumbers(column) {
     if (column < 50) cells.text = cells.text.map((row) => row.map((text) => text.replace(/\s%$/, "")));
@@ -81,7 +74,7 @@ function scaleprofHeatmap(plot, traces, layout, width, redraw) {
       const indent = label.xshift + margin.l - 8;
       label.xshift = 2 + indent * 0.6 - left;
       label.font.size = 10.5;
-      if (label.text.replace(/<\/?b>/g, "").length > 16) label.text = inTwoLines(label.text);
+      if (label.text.replace(/<\/?b>/g, "").length > 16) label.text = scaleprofShared.inTwoLines(label.text);
     }
     const column = (width - left - margin.r) / meta.columns.length;
     margin.l = left;

@@ -20,13 +20,13 @@ from scaleprof.render.budget import BUDGET_BYTES, MOST_BYTES, Summary, shortest,
 from scaleprof.render.charts import plotly_script, plotly_version
 from scaleprof.render.glossary import TERMS, term_in
 from scaleprof.render.palette import DARK, LEAF_NAMES, LIGHT, NOT_TOLD_APART, PARTS, SERIES, SWAP
-from scaleprof.render.parts import sections_of_all
+from scaleprof.render.parts import with_variants
 from scaleprof.render.shipped import PageData
 from scaleprof.render.tables import readable
 from scaleprof.render.words import together
 from scaleprof.results import Report
 
-SCRIPTS = ("timeline_parts.js", "timeline.js", "heatmap.js", "selection.js", "page.js")
+SCRIPTS = ("shared.js", "timeline_parts.js", "timeline.js", "heatmap.js", "selection.js", "page.js")
 """Files of the page's script, in order: the last one starts it."""
 _EARLY_SCRIPT = """(function () {
   var theme = null;
@@ -146,7 +146,7 @@ def _colors() -> str:
 def _leaves_in(report: Report) -> list[tuple[str, str]]:
     """Style variable and name of the classes of time that some chart of the report draws."""
     used = set()
-    for result in sections_of_all(report):
+    for result in with_variants(report):
         for chart in result.charts:
             for layer in chart.layers:
                 used |= {layer.color} if any(layer.y) else set()

@@ -1,11 +1,12 @@
 "use strict";
-// What moves on the page: inflates figures and plotly, draws charts when they come into view, switches run and theme, prints, and hands out data.
+// What moves on the page: inflates figures and plotly, draws charts when they come into view, switches the theme, prints, and hands out data.
 // It computes no number of the report. Text from a trace reaches the document through textContent only.
 (function () {
   const root = document.documentElement;
   const config = { showSendToCloud: false, plotlyServerURL: "", displaylogo: false, displayModeBar: false, responsive: false, scrollZoom: false };
   const plots = Array.from(document.querySelectorAll(".plot"));
   const byId = (id) => document.getElementById(id);
+  const { element, inTwoLines } = scaleprofShared;
   let data = null;
 
   // ---- what lies compressed in the file ----
@@ -47,19 +48,11 @@
     return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, colored(item)]));
   }
 
-  // A name in two lines, broken at the blank nearest to its middle.
-  function broken(text) {
-    const blanks = Array.from(text.matchAll(/ /g), (found) => found.index);
-    if (text.length < 13 || !blanks.length) return text;
-    const at = blanks.reduce((best, blank) => Math.abs(blank - text.length / 2) < Math.abs(best - text.length / 2) ? blank : best);
-    return text.slice(0, at) + "<br>" + text.slice(at + 1);
-  }
-
   // On a narrow screen names take two lines, labels lose their second part, and what is still too long is cut at the edge.
   function narrowed(traces, layout, width) {
     const margin = layout.margin;
     if (layout.yaxis.ticktext) {
-      layout.yaxis.ticktext = layout.yaxis.ticktext.map(broken);
+      layout.yaxis.ticktext = layout.yaxis.ticktext.map((text) => (text.length < 13 ? text : inTwoLines(text)));
       const longest = Math.max(...layout.yaxis.ticktext.flatMap((text) => text.split("<br>")).map((line) => line.length));
       margin.l = Math.min(margin.l, longest * 7 + 10, Math.round(width * 0.36));
     }
@@ -169,7 +162,7 @@
     const above = Array.from(document.querySelectorAll("main section, main .run-head")).filter((part) => part.offsetParent && part.getBoundingClientRect().top < 140);
     return above.length ? above[above.length - 1] : null;
   }
-  const selection = scaleprofSelection({ loadData, refresh, currentSection, element });
+  const selection = scaleprofSelection({ loadData, refresh, currentSection });
 
   const links = new Map(Array.from(document.querySelectorAll(".side a")).map((link) => [link.getAttribute("href").slice(1), link]));
   let marked = null;
@@ -211,13 +204,6 @@
     const url = URL.createObjectURL(new Blob([text], { type: "text/csv;charset=utf-8" }));
     save(url, name + ".csv");
     setTimeout(() => URL.revokeObjectURL(url), 10000);
-  }
-
-  function element(name, text, className) {
-    const made = document.createElement(name);
-    if (text !== undefined) made.textContent = text;
-    if (className) made.className = className;
-    return made;
   }
 
   function toggleData(button) {

@@ -13,7 +13,7 @@ from scaleprof.render.glossary import Term, term_in
 from scaleprof.render.shipped import PageData, as_fine_as_seen, first_rows, numbers_of
 from scaleprof.render.tables import Readable, readable
 from scaleprof.render.timelines import LEFT_OUT, put_into
-from scaleprof.render.words import interval, measure, phrase, sentence, together
+from scaleprof.render.words import interval, many, measure, phrase, sentence, together
 from scaleprof.results import Chart, Metric, Report, Result, RunReport, Table, plain
 from scaleprof.run import RunInfo
 
@@ -154,8 +154,7 @@ def _keys(infos: Sequence[RunInfo]) -> list[str]:
 
 
 def _short(run: RunReport) -> str:
-    size = run.info.world_size
-    return f"{size:,} rank{'' if size == 1 else 's'}" + (f", repeat {run.info.repeat}" if run.info.repeat else "")
+    return many(run.info.world_size, "rank") + (f", repeat {run.info.repeat}" if run.info.repeat else "")
 
 
 def _steps_of(run: RunReport) -> list[int]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from scaleprof.render.palette import PARTS
 from scaleprof.render.tables import Readable, readable
+from scaleprof.render.words import many
 from scaleprof.results import Finding, Metric, Report, Result, RunReport, Table
 
 SEVERITIES = ("critical", "high", "medium", "low", "healthy")
@@ -83,7 +84,7 @@ def tree_of(report: Report) -> Tree | None:
         return None
     run, table = max(trees, key=lambda one: one[0].info.world_size)
     rows = tuple((str(name), int(depth), (_known(value),)) for name, depth, value in table.rows())
-    return Tree(run.label, (many_ranks(run.info.world_size),), rows)
+    return Tree(run.label, (many(run.info.world_size, "rank"),), rows)
 
 
 def _tree_of_series(table: Table) -> Tree:
@@ -97,7 +98,7 @@ def _tree_of_series(table: Table) -> Tree:
         says_something = any(value is not None and abs(value - 1) > 0.0005 for value in values)
         if says_something or (name in ALWAYS_SHOWN and any(value is not None for value in values)):
             shown.append((words, depth, values))
-    return Tree(str(series), tuple(many_ranks(row["ranks"]) for row in sizes), tuple(shown))
+    return Tree(str(series), tuple(many(row["ranks"], "rank") for row in sizes), tuple(shown))
 
 
 def _most_telling(rows: Sequence[dict[str, Any]]) -> str:
@@ -109,11 +110,6 @@ def _most_telling(rows: Sequence[dict[str, Any]]) -> str:
 
 def _known(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-
-
-def many_ranks(ranks: int) -> str:
-    """`1 rank`, `1,024 ranks`."""
-    return f"{ranks:,} rank{'' if ranks == 1 else 's'}"
 
 
 def largest_sizes_of(report: Report, *, most: int, without: str = "", columns: Sequence[str]) -> Readable | None:
@@ -156,6 +152,12 @@ def urgency(finding: Finding) -> tuple[int, float]:
 def sections_of_all(report: Report) -> list[Result]:
     """Sections of the comparison, then those of the runs."""
     return [*report.comparison, *(section for run in report.runs for section in run.sections)]
+
+
+def with_variants(report: Report) -> list[Result]:
+    """The same, and what stands in place of sections of the comparison where something is selected."""
+    variants = [one.result for section in report.comparison for one in section.variants]
+    return [*sections_of_all(report), *variants]
 
 
 def scaling_of(report: Report, *, most: int, columns: Sequence[str] = SCALING_COLUMNS) -> Readable | None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scaleprof.render.parts import sections_of_all, urgency
+from scaleprof.render.parts import urgency, with_variants
 from scaleprof.render.words import phrase, sentence
 from scaleprof.results import Finding, Report, Result
 
@@ -84,7 +84,7 @@ def methods_of(report: Report) -> list[tuple[str, str, str]]:
     """How the numbers are made: (section, what is drawn, text), each text once."""
     methods = {
         chart.how: (result.title, chart.y.label or chart.kind.replace("_", " "), chart.how)
-        for result in reversed(sections_of_all(report))
+        for result in reversed(with_variants(report))
         for chart in result.charts
         if chart.how
     }

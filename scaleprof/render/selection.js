@@ -2,7 +2,8 @@
 // What the reader selected, in one place: a series, a run of it (a world size), a rank and a step. The address keeps it, as
 // #<section>?series=<id>&run=<name>&rank=<number>&step=<number>, without what stands as the page opens. Every section follows: variants made for the
 // series or the run take the place of the whole, a rank and a step are marked in charts, tables and timelines and looked up. Nothing is computed.
-function scaleprofSelection({ loadData, refresh, currentSection, element }) {
+function scaleprofSelection({ loadData, refresh, currentSection }) {
+  const { element } = scaleprofShared;
   const byId = (id) => document.getElementById(id);
   const seriesSelect = byId("series-select"), runSelect = byId("run-select"), rankInput = byId("rank-select"), stepInput = byId("step-select");
   const options = runSelect ? Array.from(runSelect.options) : [];
@@ -11,6 +12,8 @@ function scaleprofSelection({ loadData, refresh, currentSection, element }) {
   const first = { series: "", run: shownFirst ? shownFirst.dataset.run : "", rank: null, step: null };
   const now = { ...first };
   const NAMED = /^rank (\d+)$/;
+  const bySize = [...options].sort((a, b) => a.dataset.size - b.dataset.size);
+  const isIn = (option, series) => !series || option.dataset.series.split(" ").includes(series);
 
   // ---- the address ----
   function address() {
@@ -18,8 +21,9 @@ function scaleprofSelection({ loadData, refresh, currentSection, element }) {
     const asked = new URLSearchParams(query || "");
     const option = options.find((option) => option.dataset.key === asked.get("run"));
     const number = (name) => (/^\d+$/.test(asked.get(name) || "") ? Number(asked.get(name)) : null);
-    const series = seriesSelect && Array.from(seriesSelect.options).some((one) => one.value === asked.get("series")) ? asked.get("series") : "";
-    return { section, series, run: option ? option.value : first.run, rank: number("rank"), step: number("step") };
+    const run = option ? option.value : first.run, series = asked.get("series") || "";
+    const known = seriesSelect && Array.from(seriesSelect.options).some((one) => one.value === series) && isIn(options.find((one) => one.value === run), series);
+    return { section, series: known ? series : "", run, rank: number("rank"), step: number("step") };
   }
 
   function remember(section) {
@@ -46,11 +50,9 @@ function scaleprofSelection({ loadData, refresh, currentSection, element }) {
 
   function showChoices() {
     if (seriesSelect) seriesSelect.value = now.series;
-    const bySize = now.series ? [...options].sort((a, b) => a.dataset.size - b.dataset.size) : options;
-    for (const option of bySize) {
+    for (const option of now.series ? bySize : options) {
       runSelect.appendChild(option);
-      const inside = !now.series || option.dataset.series.split(" ").includes(now.series);
-      option.hidden = option.disabled = !inside;
+      option.hidden = option.disabled = !isIn(option, now.series);
       option.textContent = now.series ? option.dataset.short : option.dataset.long;
     }
     if (runSelect) runSelect.value = now.run;
@@ -149,7 +151,7 @@ function scaleprofSelection({ loadData, refresh, currentSection, element }) {
 
   if (seriesSelect) seriesSelect.addEventListener("change", () => {
     const series = seriesSelect.value, size = options.find((option) => option.value === now.run).dataset.size;
-    const inside = [...options].sort((a, b) => a.dataset.size - b.dataset.size).filter((option) => option.dataset.series.split(" ").includes(series));
+    const inside = bySize.filter((option) => isIn(option, series));
     const alike = inside.find((option) => option.value === now.run) || inside.find((option) => option.dataset.size === size) || inside[inside.length - 1];
     changeRun({ series, run: series ? alike.value : first.run });
   });
@@ -179,7 +181,7 @@ function scaleprofSelection({ loadData, refresh, currentSection, element }) {
     if (run && run.dataset.run !== now.run) {
       const option = options.find((option) => option.value === run.dataset.run);
       Object.assign(asked, { run: run.dataset.run, rank: null, step: null });
-      if (now.series && !option.dataset.series.split(" ").includes(now.series)) asked.series = "";
+      if (!isIn(option, now.series)) asked.series = "";
     }
     if (link.dataset.rank) asked.rank = Number(link.dataset.rank);
     if (link.dataset.step) asked.step = Number(link.dataset.step);

@@ -7,7 +7,7 @@ function scaleprofTimeline(figure, timeline, colored) {
   const search = figure.querySelector("input"), found = figure.querySelector("[data-found]");
   const what = figure.querySelector(".timeline-what"), stepsBar = figure.querySelector(".timeline-steps");
   const ROWS = ["Host", "Compute", "Communication"], HEIGHT = [8, 13, 15], GAP = 3, BETWEEN = 9, LEFT = 64, MAP = 26, AXIS = 20;
-  const { element, ms, isLight, unpacked, showKey, WAIT } = scaleprofTimelineParts;
+  const { element } = scaleprofShared, { ms, isLight, unpacked, showKey, WAIT } = scaleprofTimelineParts;
   const { ranks, names } = timeline, everyStep = timeline.steps.map((step) => unpacked(step, timeline.tick_ms));
   let shown = -1, slices = null, count = 0, first = 0, last = 1, windows = [], begin = 0, end = 1, from = 0, to = 1;
   let selected = -1, matches = [], matched = new Set(), match = -1, showHost = ranks.length <= 8, lines = [], height = 0, pen = null, hatch = null;

@@ -1,14 +1,9 @@
 "use strict";
-// What timelines have in common: texts, colours, the key, and how a step is unpacked.
+// What timelines have in common: times in words, colours, the key, and how a step is unpacked.
 const scaleprofTimelineParts = (function () {
   const WAIT = "#85175c";
 
-  const element = (name, text, className) => {
-    const made = document.createElement(name);
-    if (text !== undefined) made.textContent = text;
-    if (className) made.className = className;
-    return made;
-  };
+  const { element } = scaleprofShared;
 
   const ms = (value) => {
     const size = Math.abs(value);
@@ -49,5 +44,5 @@ const scaleprofTimelineParts = (function () {
     if (steps.some((step) => step.wait.some((one) => one))) add("waiting for the last rank", `repeating-linear-gradient(135deg, ${colored(WAIT)} 0 1.5px, transparent 1.5px 4px)`);
   }
 
-  return { element, ms, isLight, unpacked, showKey, WAIT };
+  return { ms, isLight, unpacked, showKey, WAIT };
 })();

@@ -49,6 +49,9 @@ class Figures(Mapping[str, "go.Figure"]):
 
     def __init__(self, report: Report) -> None:
         self._charts = {chart.id: chart for section in report.comparison for chart in section.charts}
+        for variant in (one for section in report.comparison for one in section.variants):
+            name = "" if variant.run is None else f"{report.runs[variant.run].info.name}/"
+            self._charts |= {f"{name}{chart.id}": chart for chart in variant.result.charts}
         for run in report.runs:
             for section in run.sections:
                 self._charts |= {f"{run.info.name}/{chart.id}": chart for chart in section.charts}

@@ -212,6 +212,11 @@ def shortened(text: str, most: int) -> str:
     return f"{text[:front]}…{text[len(text) - (most - 1 - front) :]}"
 
 
+def many(count: int, what: str) -> str:
+    """`1 rank`, `1,024 ranks`."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def sentence(text: str) -> str:
     """A remark with a capital letter and a full stop."""
     if not text:

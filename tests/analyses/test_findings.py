@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from scaleprof import analyze
+from scaleprof.analyses import ANALYSES
+from scaleprof.analyses.findings import EVIDENCE
 from scaleprof.analyses.remedies import REMEDIES
 from scaleprof.pipeline import Options
 from scaleprof.results import Finding
@@ -74,3 +76,10 @@ def test_what_the_steps_vary_by_is_no_finding(tmp_path: Path) -> None:
     findings, metrics, _ = found(tmp_path, copy_ms=0.9, jitter=0.3, compute_ms=40.0, steps=7)
     assert metrics["time.exposed_memory_share"] > 0.015
     assert "exposed-copies" not in findings
+
+
+def test_every_finding_leads_to_a_section_that_exists() -> None:
+    elsewhere = {"slow-links"}  # stands in the section that shows its evidence
+    late = {id for id in REMEDIES if id.startswith("late")}  # remedies of a straggler, by its cause
+    assert set(EVIDENCE.values()) <= {analysis.name for analysis in ANALYSES}
+    assert {id for id in EVIDENCE if not id.startswith("healthy-")} == set(REMEDIES) - late - elsewhere

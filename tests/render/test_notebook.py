@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from scaleprof.render import notebook
 from tests.render.in_browser import CHROMIUM, IN_BROWSER, Opener
 from tests.render.made import REPORTS, evil, study
 
@@ -29,16 +28,6 @@ def test_the_whole_page_is_in_one_frame_that_may_run_scripts_and_nothing_else() 
         assert attributes["sandbox"] == "allow-scripts allow-downloads"
         assert attributes["srcdoc"] == make().to_html()
         assert "width:100%" in (attributes["style"] or "")
-
-
-def test_a_page_that_is_too_large_is_a_summary_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notebook, "MOST_BYTES", 1_000_000)
-    text = study()._repr_html_()
-    assert len(text) < 1000
-    assert "mlp keeps 67.8 %" in text
-    assert "6 runs" in text
-    assert "more than the 1 MB that are shown in a notebook" in text
-    assert {tag for tag, _ in Seen(evil()._repr_html_()).elements} == {"p", "b", "code"}
 
 
 @pytest.mark.parametrize("name", REPORTS)

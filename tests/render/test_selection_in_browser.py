@@ -107,6 +107,14 @@ def test_a_size_of_the_series_is_a_run_with_numbers_of_its_own(opened: Opener, r
     assert shown(again, "h1") == shown(page, "h1")
 
 
+def test_an_address_whose_run_is_not_in_its_series_shows_the_run(opened: Opener, report: Report, url: str) -> None:
+    page, seen = opened("", url=url, at="#scaling?series=emulated-ddp-weak&run=emulated-ddp-strong-n2")
+    run = report.runs[place_of(report, "emulated-ddp-strong", 2)]
+    assert (page.input_value("#series-select"), page.input_value("#run-select")) == ("", str(report.runs.index(run)))
+    assert shown(page, ".run h2")[0] == run.label
+    assert seen.unexpected == []
+
+
 def test_a_rank_and_a_step_are_marked_looked_up_and_kept_in_the_address(
     opened: Opener, report: Report, url: str
 ) -> None:
