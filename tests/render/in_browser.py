@@ -13,6 +13,17 @@ IN_BROWSER = [
 ]
 
 
+_BLANK = """() => Array.from(document.querySelectorAll('.plot')).filter((plot) => plot.clientWidth).filter((plot) => {
+  const marks = plot.querySelectorAll('.barlayer .point path, .scatterlayer .js-line, .scatterlayer .point, .heatmaplayer image');
+  const area = plot.getBoundingClientRect();
+  return !Array.from(marks).some((mark) => {
+    const box = mark.getBoundingClientRect();
+    const inside = box.right > area.left && box.left < area.right && box.bottom > area.top && box.top < area.bottom;
+    return inside && box.width + box.height > 2;
+  });
+}).map((plot) => document.getElementById(plot.getAttribute('aria-labelledby')).textContent)"""
+
+
 @dataclass
 class Seen:
     """What went on while a page was open."""
@@ -58,3 +69,8 @@ def draw_all(page: Any) -> None:
     page.wait_for_function(
         "() => Array.from(document.querySelectorAll('.plot')).every((plot) => !plot.clientWidth || plot.dataset.drawn)"
     )
+
+
+def blank_charts(page: Any) -> list[str]:
+    """Titles of the charts in view of which no mark can be seen."""
+    return list(page.evaluate(_BLANK))

@@ -6,21 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.render.in_browser import IN_BROWSER, Opener, draw_all
+from tests.render.in_browser import IN_BROWSER, Opener, blank_charts, draw_all
 from tests.render.made_odd import ODD
 
 pytestmark = [*IN_BROWSER, pytest.mark.long]
 
 MISSING = re.compile(r"\b(NaN|nan|undefined|None|null|-?Infinity|inf)\b|\[object")
-BLANK = """() => Array.from(document.querySelectorAll('.plot')).filter((plot) => plot.clientWidth).filter((plot) => {
-  const marks = plot.querySelectorAll('.barlayer .point path, .scatterlayer .js-line, .scatterlayer .point, .heatmaplayer image');
-  const area = plot.getBoundingClientRect();
-  return !Array.from(marks).some((mark) => {
-    const box = mark.getBoundingClientRect();
-    const inside = box.right > area.left && box.left < area.right && box.bottom > area.top && box.top < area.bottom;
-    return inside && box.width + box.height > 2;
-  });
-}).map((plot) => document.getElementById(plot.getAttribute('aria-labelledby')).textContent)"""
 EMPTY = """() => Array.from(document.querySelectorAll('main section, main .card, main table')).filter((part) => part.offsetParent)
   .filter((part) => !part.matches('table') ? part.innerText.trim() === '' && !part.querySelector('canvas, svg')
                                            && !part.matches('details') : !part.tBodies[0].rows.length)
@@ -39,7 +30,7 @@ def test_nothing_is_empty_and_nothing_is_a_word_of_a_program(opened: Opener, tmp
     draw_all(page)
     page.wait_for_timeout(100)
     assert seen.unexpected == []
-    assert page.evaluate(BLANK) == []
+    assert blank_charts(page) == []
     assert page.evaluate(EMPTY) == []
     assert page.locator(".empty:visible").count() == 0
     assert missing_in(page) == []
