@@ -153,3 +153,10 @@ def test_json_holds_no_nan(tmp_path: Path) -> None:
     report = analyze([tmp_path], options=Options(engine="serial"))
     assert "NaN" not in json.dumps(report.to_dict(), allow_nan=False)
     assert "samples per step are unknown" in all_caveats(report)
+
+
+def test_series_say_which_runs_are_theirs_by_size(tmp_path: Path) -> None:
+    report = analyze([weak_study(tmp_path)], options=Options(engine="serial"))
+    [series] = report.series
+    assert (series.id, series.label) == ("weak", "weak")
+    assert [report.runs[place].info.world_size for place in series.runs] == [1, 2, 4]

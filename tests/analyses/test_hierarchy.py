@@ -150,3 +150,18 @@ def test_the_product_closes_on_synthetic_jobs(tmp_path: Path, strategy: dict[str
     report = analyze([tmp_path])
     section = next(section for section in report.comparison if section.name == "hierarchy")
     check_products(rows_of(section))
+
+
+def test_a_factor_that_only_the_reference_has_gets_no_row(samples: Report) -> None:
+    [section] = [one for one in samples.comparison if one.name == "hierarchy"]
+    table = section.tables["hierarchy"]
+    seen = set()
+    for variant in section.variants:
+        [chart] = variant.result.charts
+        label = next(one.label for one in samples.series if one.id == variant.series)
+        mixes = [mix for series, mix in zip(table["series"], table["mix"], strict=True) if series == label]
+        assert mixes[0] is not None
+        is_known = any(mix is not None for mix in mixes[1:])
+        assert ("  same kernels" in chart.layers[0].y) == is_known
+        seen.add(is_known)
+    assert seen == {True, False}

@@ -43,7 +43,7 @@ def test_of_many_steps_neighbours_share_a_column_and_the_farthest_stands_for_the
 ) -> None:
     monkeypatch.setattr(rank_grid, "MOST_CELLS", 6)  # three columns for two ranks, so each is of three steps
     busy = np.full((2, 8), 100.0)
-    busy[0] = [130, 130, 130, 100, 95, 101, 100, 100]
+    busy[0] = [130, 130, 130, 100, 95, 101, 100, 160]
     steady = np.array([False] * 3 + [True] * 4 + [False])
     grid = grid_of([0, 1], np.arange(10, 18), busy, steady, set())
     assert (grid.steps, grid.width) == ([10, 13, 16], 3)

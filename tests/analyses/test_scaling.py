@@ -212,3 +212,48 @@ def test_nonsense_thresholds_are_refused() -> None:
 
 def test_a_run_without_steps_is_survived() -> None:
     assert overview.conclude([make_view([Made()])], ScalingOptions()) is not None
+
+
+def many_series() -> list[RunView]:
+    """Four series of one and four ranks, the later ones scaling worse."""
+    return [
+        replace(view, info=replace(view.info, series=f"series {place}"))
+        for place, lasts in enumerate(((104, 110), (106, 120), (110, 140), (120, 180)))
+        for view in (weak(1, 102), weak(2, lasts[0]), weak(4, lasts[1]))
+    ]
+
+
+def test_of_many_series_pictures_are_of_the_ends_and_the_others_have_theirs_when_selected() -> None:
+    result = growth.conclude(many_series(), ScalingOptions())
+    assert result is not None
+    assert {chart.id.split(".")[1] for chart in result.charts} == {"series-3", "series-0"}
+    assert [one.series for one in result.variants] == [f"series-{place}" for place in range(4)]
+    for one in result.variants:
+        assert {chart.id.split(".")[1] for chart in one.result.charts} == {one.series}
+
+
+def test_of_many_series_what_one_rank_cannot_know_is_said_once() -> None:
+    result = scaling.conclude(many_series(), ScalingOptions())
+    assert result is not None
+    [said] = [caveat for caveat in result.caveats if "communicates with nobody" in caveat]
+    # Against two ranks: 104 / 110 and 120 / 180.
+    assert said.endswith("the efficiency of 4 series is 66.7 % (series 3) to 94.5 % (series 0)")
+    few = scaling.conclude(STUDY, ScalingOptions())
+    assert few is not None
+    assert (
+        "series weak: one rank communicates with nobody; against 2 ranks the efficiency at 4 is 75.0 %" in few.caveats
+    )
+
+
+def test_the_first_page_of_a_selected_run_knows_of_no_larger_one() -> None:
+    result = overview.conclude(STUDY, ScalingOptions())
+    assert result is not None
+    assert [one.run for one in result.variants] == [0, 1, 2]
+    one, two, four = (variant.result for variant in result.variants)
+    # 102 / 120 and 102 / 160.
+    assert two.headline.startswith("weak-2: ") and "85.0 % (weak scaling)" in two.headline
+    assert "63.8 %" in four.headline and "63.8 %" in result.headline
+    assert "scaling)" not in one.headline
+    [efficiency] = [metric for metric in two.metrics if metric.id == "scaling.weak.efficiency"]
+    assert efficiency.value == pytest.approx(0.85)
+    assert four.charts == result.charts

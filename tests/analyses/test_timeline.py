@@ -10,6 +10,7 @@ import pytest
 from scaleprof import analyze
 from scaleprof.analyses import timeline
 from scaleprof.analyses.slices import LEAST_IN_RANK, MOST_IN_RANK, Row, slices
+from scaleprof.analyses.thinning import Drawn, thinned
 from scaleprof.analyses.timeline_choice import MOST_RANKS, shares_of, steps_shown
 from scaleprof.pipeline import Options
 from scaleprof.results import Result, Table
@@ -311,3 +312,13 @@ def test_of_many_ranks_the_stragglers_and_those_that_wait_most_and_least_are_dra
 def test_lanes_of_the_host_are_those_that_launch() -> None:
     made = one_step(span(Kind.OP, "aten::add", 0, 50, lane=MAIN), launch(1, 10, 5), gemm(1, 60, 100))
     assert [name for *_, name in drawn(slices(traced(made)), Row.HOST)] == ["aten::add", "launch#1"]
+
+
+def test_slices_drawn_together_are_no_single_operation_any_more() -> None:
+    starts = np.array([0, 20, 40, 60, 500])
+    ends = np.array([10, 30, 50, 70, 900])
+    same, one = np.zeros(5, dtype=np.int64), np.ones(5, dtype=np.int64)
+    part = Drawn(depth=same, start=starts, end=ends, name=same, color=same, operation=np.arange(5), count=one)
+    thin = thinned(part, 2, 1000)
+    assert (thin.count.tolist(), thin.operation.tolist()) == ([4, 1], [-1, 4])
+    assert (thin.start.tolist(), thin.end.tolist()) == ([0, 500], [70, 900])

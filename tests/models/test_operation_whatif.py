@@ -1,6 +1,7 @@
 """What stragglers cost in a table of operations: small jobs whose answers stand on paper, and tables that contradict themselves."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from scaleprof.analyses.operation_table import conclude, operations_of
 from scaleprof.errors import InputError
+from scaleprof.models.operation_graph import BACKWARD, CLIP, FORWARD, OPTIMIZER, Operation, operation_graph
 from scaleprof.models.operation_whatif import Replay, slowdown
 from scaleprof.results import Table
 
@@ -158,3 +160,40 @@ def test_an_operation_that_a_rank_lacks_or_has_twice_is_named() -> None:
         operations_of(rows_of(table, every[:-1]), SIZES)
     with pytest.raises(InputError, match="occurs more than once"):
         operations_of(rows_of(table, [*every, 0]), SIZES)
+
+
+def test_a_receive_is_posted_after_the_computation_before_the_one_it_serves() -> None:
+    def of(kind: str, number: int, start: float, end: float) -> Operation:
+        return Operation((kind, number, 1), start, end, 0 if kind.endswith("compute") else -1, 1)
+
+    closing = [of(kind, 0, 9.0, 9.0) for kind in ("gc", "layernorm-grads-all-reduce", "embedding-grads-all-reduce", CLIP, OPTIMIZER)]  # fmt: skip
+    second = [
+        of("forward-recv", 0, 0.0, 1.0), of(FORWARD, 0, 1.0, 2.0), of("forward-recv", 1, 1.0, 2.0), of(FORWARD, 1, 2.0, 3.0),
+        of(BACKWARD, 0, 3.0, 5.0), of("backward-send", 0, 5.0, 5.1), of(BACKWARD, 1, 5.1, 7.1), of("backward-send", 1, 7.1, 7.2),
+    ]  # fmt: skip
+    kinds = {"forward-recv": "forward-send", "backward-send": "backward-recv"}
+    transfers = [
+        replace(one, name=(kinds[one.type], one.name[1], 0), global_chunk=0) for one in second if one.type in kinds
+    ]
+    computes = [
+        of(FORWARD, 0, 0.0, 0.5),
+        of(FORWARD, 1, 0.5, 1.5),
+        of(BACKWARD, 0, 5.1, 6.0),
+        of(BACKWARD, 1, 7.2, 8.0),
+    ]
+    first = [*transfers, *(replace(one, name=(one.type, one.name[1], 0), global_chunk=0) for one in computes)]
+    ends = [replace(one, name=(one.type, 0, 0)) for one in closing]
+    graph = operation_graph([*first, *ends, *second, *closing], replicas=1)
+    assert ("forward-recv", 0, 1) in graph.after[FORWARD, 0, 1]
+    assert (FORWARD, 0, 1) in graph.after["forward-recv", 1, 1]
+    assert (FORWARD, 1, 1) not in graph.after["forward-recv", 1, 1]
+    assert ("forward-recv", 0, 1) in graph.after["forward-recv", 1, 1]
+
+
+def test_a_replica_that_is_late_holds_up_what_the_others_do_after_the_exchange() -> None:
+    operations = operations_of(job([replica(2.0, 5.0), replica(4.0, 5.0)]), SIZES)
+    replay = Replay(operations)
+    longer = replay.durations()
+    longer[operations.names.index((OPTIMIZER, 0, 0)), 0] = 1.2
+    # Rank 0 waits until 5 s for the gradients of rank 1: 5 + 0.5 + 0.1 + 1.2.
+    assert replay.run(longer)[0] == pytest.approx([6.8], rel=1e-6)

@@ -60,15 +60,23 @@ class Opener:
         return page, seen
 
 
+_TO_THE_NEXT_UNDRAWN = """() => {
+  const isDrawn = (part) => part.dataset.drawn || part.querySelector('canvas[data-from]');
+  const parts = Array.from(document.querySelectorAll('.plot, [data-timeline]')).filter((part) => part.clientWidth);
+  const next = parts.find((part) => !isDrawn(part));
+  if (next) next.scrollIntoView({ block: 'center', behavior: 'instant' });
+  window.isNextDrawn = () => isDrawn(next);
+  return Boolean(next);
+}"""
+
+
 def draw_all(page: Any) -> None:
-    """Scroll through the page until every chart of the selected run is drawn."""
-    height = page.evaluate("() => document.documentElement.scrollHeight")
-    for at in range(0, height, 800):
-        page.evaluate("(at) => window.scrollTo({ top: at, behavior: 'instant' })", at)
-        page.wait_for_timeout(60)
-    page.wait_for_function(
-        "() => Array.from(document.querySelectorAll('.plot')).every((plot) => !plot.clientWidth || plot.dataset.drawn)"
-    )
+    """Scroll to every chart and timeline of the selected run that is not drawn yet, and wait there until it is.
+
+    `page` is a page or a frame. Scrolling by time would pass charts that a slow machine has no frame for, and those stay undrawn.
+    """
+    while page.evaluate(_TO_THE_NEXT_UNDRAWN):
+        page.wait_for_function("() => window.isNextDrawn()")
 
 
 def blank_charts(page: Any) -> list[str]:

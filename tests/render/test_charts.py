@@ -296,7 +296,7 @@ def test_a_span_is_shaded_and_drawn_as_no_line() -> None:
 
 
 def test_stacked_times_can_be_shown_as_shares_of_their_bars() -> None:
-    layers = (Layer("compute", ["a", "b"], [30.0, 10.0]), Layer("idle", ["a", "b"], [10.0, 30.0]))
+    layers = (Layer("compute", ["a", "b"], [30.0, 5.0]), Layer("idle", ["a", "b"], [10.0, 15.0]))
     chart = Chart("x", "stacked_bars", "t", "", Axis("run", scale="category"), Axis("time", "ms"), layers)
     shares = in_shares(chart)
     assert shares is not None

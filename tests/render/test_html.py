@@ -5,12 +5,16 @@ import gzip
 import hashlib
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 
 from scaleprof.render.html import render_html
+from scaleprof.render.page import selected_run
+from scaleprof.render.remarks import findings_of
+from scaleprof.results import Finding, Report, Variant
 from tests.render.made import REPORTS, evil, minimal, study
 from tests.render.made_evil import EVIL
 
@@ -182,3 +186,39 @@ def test_numbers_behind_charts_and_tables_are_unrounded() -> None:
     assert scaling["columns"][0] == "series"
     assert scaling["values"][5][2] == pytest.approx(152.0)
     assert {len(column) for column in scaling["values"]} == {6}
+
+
+def about_strong_2() -> Report:
+    """The study, its first page about a run that is not the largest; a finding of that run, and a class of time that only a variant draws."""
+    report = study()
+    first, *rest = report.comparison
+    charts = (
+        replace(chart, layers=tuple(replace(one, color="exposed_memory") for one in chart.layers))
+        for chart in first.charts
+    )
+    own = replace(first, charts=tuple(charts))
+    variants = (Variant(own, run=0), Variant(first, run=1))
+    run = report.runs[1]
+    finding = Finding("made", "Made", "high", "", "", see=run.sections[-1].name, rank=0)
+    sections = (replace(run.sections[0], findings=(finding,)), *run.sections[1:])
+    runs = [replace(run, sections=sections) if place == 1 else one for place, one in enumerate(report.runs)]
+    return replace(report, runs=tuple(runs), comparison=(replace(first, variants=variants), *rest))
+
+
+def test_the_run_of_the_first_page_is_selected_first() -> None:
+    assert selected_run(about_strong_2()) == 1
+    assert selected_run(study()) == 2
+
+
+def test_a_finding_leads_to_the_section_with_its_evidence() -> None:
+    report = about_strong_2()
+    [found] = [one for one in findings_of(report, [run.label for run in report.runs]) if one.finding.id == "made"]
+    assert found.anchor == f"run-1-{report.runs[1].sections[-1].name}"
+    page = Page(render_html(report))
+    leading = [link for link in page.all("a") if link.get("href") == f"#{found.anchor}"]
+    assert [link["data-rank"] for link in leading if "data-rank" in link] == ["0"]
+
+
+def test_the_legend_has_classes_that_only_a_selection_draws() -> None:
+    assert "Exposed memory copies</div>" in render_html(about_strong_2())
+    assert "Exposed memory copies</div>" not in render_html(study())

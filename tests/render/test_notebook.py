@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.render.in_browser import CHROMIUM, IN_BROWSER, Opener
+from tests.render.in_browser import CHROMIUM, IN_BROWSER, Opener, draw_all
 from tests.render.made import REPORTS, evil, study
 
 
@@ -44,13 +44,7 @@ class TestInBrowser:
         frame.wait_for_function(
             "() => document.documentElement.classList.contains('js') && document.readyState === 'complete'"
         )
-        height = frame.evaluate("() => document.documentElement.scrollHeight")
-        for at in range(0, height, 600):
-            frame.evaluate("(at) => window.scrollTo({ top: at, behavior: 'instant' })", at)
-            page.wait_for_timeout(60)
-        frame.wait_for_function(
-            "() => Array.from(document.querySelectorAll('.plot')).every((plot) => !plot.clientWidth || plot.dataset.drawn)"
-        )
+        draw_all(frame)
         drawn = frame.evaluate("() => document.querySelectorAll('.plot[data-drawn] svg').length")
         assert drawn or name == "minimal"
         assert frame.evaluate("() => window.origin") == "null", "it is nobody's page"

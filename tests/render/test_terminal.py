@@ -10,7 +10,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from scaleprof.render.terminal import MOST_LINES, clean, print_checks, print_report
-from scaleprof.results import Chip, Report, Result, Table
+from scaleprof.results import Chip, Metric, Report, Result, RunReport, Table
+from scaleprof.run import RunInfo
 from tests.render.made import REPORTS, evil, minimal, single, study
 from tests.render.test_markdown import HOSTILES, huge
 
@@ -173,3 +174,10 @@ def test_what_was_looked_at_is_a_line_each_with_what_to_do_below() -> None:
         "NVML   failed  \ufffd[31mno [bold]library",
         "               -> install it",
     ]
+
+
+def test_a_report_that_compares_nothing_says_the_numbers_of_its_only_run() -> None:
+    section = Result("stragglers", "Stragglers", "Uneven.", (Metric("stragglers.slowdown", "Slowdown", 1.25, "x"),))
+    alone = replace(minimal(), comparison=(), runs=(RunReport(RunInfo("job", 8), (0,), (section,)),))
+    assert "Slowdown" in printed(alone)
+    assert "1.25" in printed(alone)
