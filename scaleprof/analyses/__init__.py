@@ -2,6 +2,7 @@
 
 from scaleprof.analyses.base import Analysis, Comparison, Fact
 from scaleprof.analyses.collectives import COLLECTIVES
+from scaleprof.analyses.critical import CRITICAL
 from scaleprof.analyses.efficiency import EFFICIENCY
 from scaleprof.analyses.findings import FINDINGS
 from scaleprof.analyses.flops import FLOPS
@@ -22,6 +23,7 @@ from scaleprof.analyses.study import ScalingOptions
 from scaleprof.analyses.tasks import TASK_SCALING, TASKS
 from scaleprof.analyses.time import TIME
 from scaleprof.analyses.timeline import TIMELINE
+from scaleprof.analyses.whatif import WHATIF
 
 ANALYSES: tuple[Analysis, ...] = (
     FINDINGS,
@@ -32,6 +34,8 @@ ANALYSES: tuple[Analysis, ...] = (
     RANKS,
     STRAGGLERS,
     TIMELINE,
+    CRITICAL,
+    WHATIF,
     COLLECTIVES,
     LINKS,
     KERNELS,

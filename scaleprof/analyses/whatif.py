@@ -1,0 +1,179 @@
+"""What a change would bring: the steps of a run replayed with other links, ranks, gradients or hosts (`method` 7.4).
+
+Each change is replayed alone, then all that helps jointly; gains are never added up. Answers are given beside the fidelity of the replay.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scaleprof.align import RunView
+from scaleprof.analyses.base import Analysis, duration, percent
+from scaleprof.analyses.chain_nodes import Doing
+from scaleprof.analyses.critical import FIDELITY, NEEDS, caveats_of, fidelity_metric, fidelity_of
+from scaleprof.analyses.edits import HALVED, Edit, Editor
+from scaleprof.analyses.run_graph import run_graph
+from scaleprof.results import Axis, Chart, Layer, Metric, Result, Table
+
+LEAST_EFFECT = 0.001
+"""Of the step: what changes less is not listed."""
+LINKS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0)
+"""Multiples of the bandwidth that are replayed for the picture."""
+ENOUGH_BANDWIDTH = 1e6
+_SAME = "computation that slows down or speeds up because more or less communication runs beside it is not a part of a replay"
+_PAUSES = frozenset((Doing.GC, Doing.COMPILE, Doing.CHECKPOINT))
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One thing that could be otherwise."""
+
+    name: str
+    """Part of a metric's id."""
+    label: str
+    edit: Edit
+    is_joint: bool = True
+    """It is a part of the joint scenario; of two that are the same thing more or less, only one is."""
+
+
+def conclude(view: RunView, options: None) -> Result | None:
+    """Every change that has an effect, with the step that it leads to; None where the run has no graph."""
+    run = run_graph(view)
+    if run is None:
+        return None
+    editor = Editor(view, run)
+    scenarios = scenarios_of(editor)
+    every = [one.edit for one in scenarios]
+    base, *times = editor.step_ms([Edit(), *every])
+    found = [(one, ms) for one, ms in zip(scenarios, times, strict=True) if abs(ms / base - 1) >= LEAST_EFFECT]
+    if not found:
+        return None
+    found.sort(key=lambda pair: pair[1])
+    metrics = [
+        Metric(f"whatif.{one.name}.speedup", one.label, base / ms, "x", note=_saved(base, ms)) for one, ms in found
+    ]
+    best, best_ms = next(((one, ms) for one, ms in found if ms < base), found[0])
+    words = f"{best.label[0].upper()}{best.label[1:]}: {duration(best_ms)} a step instead of {duration(base)}, {base / best_ms:.2f} times as fast"
+    low = abs(fidelity_of(run) - 1) > FIDELITY
+    charts = [_chart(found, base)]
+    if editor.transfers.size:
+        charts.append(_links_chart(editor, base))
+    return Result(
+        "whatif",
+        "What if",
+        words + (" (low fidelity)" if low else ""),
+        (*metrics, fidelity_metric(run)),
+        {"whatif": _table(found, base)},
+        tuple(charts),
+        caveats=(*caveats_of(run), _SAME),
+    )
+
+
+def _saved(base: float, ms: float) -> str:
+    return f"{duration(ms)} a step, {percent(abs(1 - ms / base))} {'less' if ms <= base else 'more'}"
+
+
+def scenarios_of(editor: Editor) -> list[Scenario]:
+    """What can be asked of this run: only what it has anything of."""
+    run, kinds = editor.run, set(editor.run.kind.tolist())
+    found = []
+    if len(run.ranks) > 1 and len(editor.transfers):
+        found += [
+            Scenario("link_x2", "links twice as fast", Edit(link=2), is_joint=False),
+            Scenario("link_x10", "links ten times as fast", Edit(link=10), is_joint=False),
+            Scenario("no_transfer", "links that take no time", Edit(link=ENOUGH_BANDWIDTH, latency=0)),
+            Scenario("latency_half", "half the latency", Edit(latency=0.5), is_joint=False),
+            Scenario("no_stragglers", "all ranks as fast as their mean", Edit(no_stragglers=True)),
+            Scenario("overlap", "communication that is hidden wherever it can be", Edit(overlap=True), is_joint=False),
+        ]
+        if editor.is_gradient.any():
+            found.append(
+                Scenario(
+                    "half_gradients",
+                    "gradients of half the bytes, coding them not counted",
+                    Edit(compress=HALVED),
+                    is_joint=False,
+                )
+            )
+        if len(run.ranks) > 2:
+            found += [
+                Scenario(
+                    f"rank_{rank}_normal", f"rank {rank} as fast as the median", Edit(normal_rank=rank), is_joint=False
+                )
+                for rank in _suspects(editor)
+            ]
+    if Doing.SYNC_BATCH_NORM in kinds:
+        found.append(Scenario("no_syncbn", "no SyncBatchNorm", Edit(no_sync_batch_norm=True)))
+    if Doing.INPUT in kinds:
+        found.append(
+            Scenario("no_input", "input that is there when it is asked for", Edit(without=frozenset((Doing.INPUT,))))
+        )
+    if kinds & _PAUSES:
+        found.append(Scenario("no_pauses", "no garbage collection, compilation or checkpoint", Edit(without=_PAUSES)))
+    if Doing.LAUNCH in kinds:
+        found += [
+            Scenario("no_host_syncs", "a host that never waits for the device", Edit(no_host_syncs=True)),
+            Scenario("no_launches", "a host that launches a step at once (CUDA graphs)", Edit(no_launches=True)),
+        ]
+    return found
+
+
+def _suspects(editor: Editor, *, most: int = 3) -> list[int]:
+    """Ranks whose own work takes longest."""
+    run = editor.run
+    own = editor.stretches >= 0
+    total = {rank: int(run.graph.dur_ns[own & (run.rank == rank)].sum()) for rank in run.ranks}
+    return sorted(sorted(total, key=lambda rank: -total[rank])[:most])
+
+
+def _table(found: Sequence[tuple[Scenario, float]], base: float) -> Table:
+    rows: list[list[object]] = [[one.label, ms, base - ms, base / ms] for one, ms in found]
+    return Table.of_rows(
+        ("change", "step_ms", "saved_ms", "speedup"), [["nothing, as measured", base, 0.0, 1.0], *rows]
+    )
+
+
+def _chart(found: Sequence[tuple[Scenario, float]], base: float) -> Chart:
+    best, ms = found[0]
+    labels = [one.label for one, _ in found]
+    return Chart(
+        "whatif",
+        "bars",
+        _title(best.label, ms / base),
+        f"a step as measured takes {duration(base)}",
+        Axis("change", scale="category"),
+        Axis("time a step", "ms", from_zero=True),
+        (
+            Layer("replayed", labels, [value for _, value in found], color="series-1", text=[f"{base / value:.2f}×" for _, value in found]),
+            Layer("as measured", labels, [base] * len(found), style="reference"),
+        ),
+        how="The graph of what waited for what, replayed with the durations that the change leads to; everything else stays as it was observed, "
+        "so that no change gives the measured step. Each bar is one change alone: gains do not add up.",
+    )  # fmt: skip
+
+
+def _title(label: str, share: float) -> str:
+    if share >= 1:
+        return "No change makes the step shorter"
+    return f"{label[0].upper()}{label[1:]} would make a step {percent(1 - share)} shorter"
+
+
+def _links_chart(editor: Editor, base: float) -> Chart:
+    times = editor.step_ms([Edit(link=times) for times in LINKS])
+    limit = editor.step_ms([Edit(link=ENOUGH_BANDWIDTH, latency=0)])[0]
+    double = times[LINKS.index(2.0)]
+    return Chart(
+        "whatif.links",
+        "lines",
+        f"Links twice as fast make a step {percent(1 - double / base)} shorter; no link makes it more than {percent(1 - limit / base)} shorter",
+        "bandwidth of all links, times that of today; latency as it is",
+        Axis("bandwidth", "x", scale="log2"),
+        Axis("time a step", "ms", from_zero=True),
+        (
+            Layer("replayed", list(LINKS), times, color="series-1"),
+            Layer("links that take no time", [LINKS[0], LINKS[-1]], [limit, limit], style="reference"),
+        ),
+        how="Of each transfer what the latency of its link takes stays, the rest is divided; threads that share a link take turns on it.",
+    )
+
+
+WHATIF = Analysis("whatif", NEEDS, conclude)
