@@ -15,12 +15,15 @@ from typing import Any, Literal, TypeVar
 
 from scaleprof import __version__
 from scaleprof.align import RankFacts, RunView, align
-from scaleprof.analyses import ANALYSES, COMPARISONS, OPTIONS, Analysis, Comparison, Fact
+from scaleprof.analyses import ANALYSES, COMPARISONS, Analysis, Comparison, Fact
 from scaleprof.analyses.base import listed, many, percent
+from scaleprof.analyses.edits import Edit as Edit
 from scaleprof.analyses.links import LinkOptions
 from scaleprof.analyses.operation_table import conclude as conclude_operation_table
 from scaleprof.analyses.series import find_series
 from scaleprof.analyses.steps import RUNQ_LIMIT, runq_share, steady_steps
+from scaleprof.analyses.thresholds import thresholds_of
+from scaleprof.analyses.whatif import answer_to
 from scaleprof.cache import keep, recall
 from scaleprof.engine import cores, map_processes, map_serial
 from scaleprof.errors import InputError, OptionError, ScaleprofError
@@ -76,7 +79,7 @@ def analyze(paths: Sequence[Path | str], *, options: Options | None = None, prog
     Raises NothingToRead where there is no trace, InputError where none could be read, OptionError for a setting nobody knows.
     """
     options = options or Options()
-    thresholds = _thresholds(options.settings)
+    thresholds = thresholds_of(options.settings)
     if options.link_reference:
         known = read_link_reference(options.link_reference)
         links = dataclasses.replace(
@@ -135,6 +138,46 @@ def analyze_operation_table(path: Path, *, command: str = "") -> Report:
     run = RunReport(info, tuple(sorted({int(rank) for rank in table["rank"]})), (result,))
     made_with = {"version": __version__, "command": command, "created": datetime.now(UTC).isoformat(timespec="seconds")}
     return Report(title=info.name, verdict=f"{result.headline}.", runs=(run,), made_with=made_with)
+
+
+def what_if(
+    paths: Sequence[Path | str], edit: Edit, *, options: Options | None = None, progress: Progress | None = None
+) -> Report:
+    """What a change would bring in every run below the paths: each thing alone, and all of them jointly, replayed.
+
+    Raises what `analyze` raises, OptionError for what no run has, and InputError where no run can be replayed.
+    """
+    options, progress = options or Options(), progress or _silent
+    runs = find_runs([Path(path) for path in paths], options.run_globs)
+    facts, lost = _facts_of_all(runs, options, progress)
+    reports, refused = [], [reason for reasons in lost for reason in reasons]
+    wrong: OptionError | None = None
+    for run, of_run in zip(runs, facts, strict=True):
+        if not of_run:
+            continue
+        view = align(_completed(run.info, {rank: of_rank.info for rank, of_rank in of_run.items()}), of_run)
+        try:
+            reports.append(RunReport(view.info, tuple(view.ranks), (answer_to(view, edit),)))
+        except OptionError as error:
+            wrong = error
+            refused.append(f"run {run.info.name}: {error}")
+        except InputError as error:
+            refused.append(str(error))
+    if not reports:
+        raise wrong or InputError("nothing could be replayed: " + "; ".join(refused[:3]))
+    made_with = {
+        "version": __version__,
+        "command": options.command,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    verdict = reports[-1].sections[0].headline
+    return Report(
+        _title([one.info for one in reports]),
+        f"{verdict}.",
+        tuple(reports),
+        caveats=tuple(refused),
+        made_with=made_with,
+    )
 
 
 def _series(views: Sequence[RunView]) -> tuple[SeriesOfRuns, ...]:
@@ -275,22 +318,6 @@ def _concluded(question: Analysis | Comparison, seen: Any, thresholds: Mapping[t
     except Exception as error:
         log.debug("conclusion %s failed", question.name, exc_info=True)
         return None, f"{type(error).__name__}: {error}"
-
-
-def _thresholds(settings: Sequence[tuple[str, str]]) -> dict[type, Any]:
-    """One instance of every options dataclass, with the settings in it."""
-    values: dict[str, dict[str, float]] = {name: {} for name in OPTIONS}
-    fields = ((name, field) for name, kind in OPTIONS.items() for field in dataclasses.fields(kind))
-    known = [f"{name}.{field.name}" for name, field in fields if field.type is float]
-    for key, text in settings:
-        if key not in known:
-            raise OptionError(f"there is no setting {key!r}; there are: {', '.join(known)}")
-        name, field = key.split(".")
-        try:
-            values[name][field] = float(text)
-        except ValueError as error:
-            raise OptionError(f"setting {key} must be a number, not {text!r}") from error
-    return {kind: kind(**values[name]) for name, kind in OPTIONS.items()}
 
 
 def _completed(info: RunInfo, ranks: Mapping[int, RankInfo]) -> RunInfo:

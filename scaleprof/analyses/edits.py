@@ -1,32 +1,18 @@
-"""What-ifs as edits of a run's graph: other durations, other lags, and nothing else, so that several are replayed jointly (`method` 7.4).
+"""What-ifs as edits of a run's graph: what would be otherwise (`method` 7.4)."""
 
-An edit changes what it is about and keeps the rest as it was observed, delays that nothing explains included; without any edit a replay gives the
-measurement again.
-"""
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
-import fnmatch
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
-
-import numpy as np
-from numpy.typing import NDArray
-
-from scaleprof.align import RunView
-from scaleprof.analyses.chain_nodes import Doing
-from scaleprof.analyses.run_graph import MEETING, RunGraph
 from scaleprof.errors import OptionError
-from scaleprof.intervals import Ints
-from scaleprof.models.communication import cost_model
-from scaleprof.models.replay import NEVER
 
-OWN_WORK = (
-    Doing.HOST, Doing.COMPUTE, Doing.COPY, Doing.INPUT, Doing.GC, Doing.COMPILE, Doing.CHECKPOINT, Doing.ENCODE, Doing.LAUNCH,
-    Doing.SYNC_BATCH_NORM,
-)  # fmt: skip
-"""What a rank does by itself, and may take longer for than others."""
-SMALL_BYTES = 4096
-"""An operation of so few bytes takes the latency of its link, and hardly anything else."""
+REMOVABLE = {
+    "input": "waiting for input",
+    "gc": "garbage collection",
+    "compile": "compilation",
+    "checkpoint": "checkpoints",
+}
+"""What a host does beside training, and may be spared."""
 HALVED = 0.5
 """What is left of 32-bit gradients that are sent as 16-bit ones."""
 
@@ -51,11 +37,17 @@ class Edit:
     """Bytes of gradients, times this."""
     encode_ns_per_byte: float = 0.0
     """What encoding and decoding take for each byte of gradients before; negative for compression that is given up: all of its time goes."""
+    ranks: int | None = None
+    """So many ranks do what these do, in collectives of all of them."""
+    batch: Literal["local", "global"] = "local"
+    """What more ranks leave as it is: the batch of a rank, or that of all, of which each then computes less."""
+    merge: int = 1
+    """So many buckets of gradients that follow one another are sent as one."""
     no_sync_batch_norm: bool = False
     no_host_syncs: bool = False
     """The host never waits for the device."""
-    without: frozenset[Doing] = frozenset()
-    """What takes no time: input that is there when it is asked for, garbage collection, compilation, checkpoints."""
+    without: frozenset[str] = frozenset()
+    """What takes no time, of `REMOVABLE`."""
     no_launches: bool = False
     """The host launches a step at once, as CUDA graphs do."""
     kernels: Mapping[str, float] = field(default_factory=dict)
@@ -67,6 +59,12 @@ class Edit:
                 raise OptionError(f"{name} must be a positive number, not {getattr(self, name)}")
         if not (0 <= self.latency < float("inf")):
             raise OptionError(f"latency must be a number from 0 on, not {self.latency}")
+        if unknown := sorted(self.without - set(REMOVABLE)):
+            raise OptionError(f"without must be of {', '.join(REMOVABLE)}, not {unknown[0]!r}")
+        if self.ranks is not None and self.ranks < 2:
+            raise OptionError(f"ranks must be at least 2, not {self.ranks}")
+        if self.merge < 1:
+            raise OptionError(f"merge must be at least 1, not {self.merge}")
         for pattern, times in self.kernels.items():
             if not (times > 0):
                 raise OptionError(f"kernels {pattern!r} must be a positive number of times faster, not {times}")
@@ -75,278 +73,55 @@ class Edit:
     def parts(self) -> list["Edit"]:
         """Each thing that is otherwise, alone."""
         nothing = Edit()
-        names = [one.name for one in fields(self) if getattr(self, one.name) != getattr(nothing, one.name)]
-        alone = [name for name in names if name not in ("group", "encode_ns_per_byte")]
-        beside = {"link": "group", "latency": "group", "compress": "encode_ns_per_byte"}
+        alone = [one for one in _ALONE if getattr(self, one) != getattr(nothing, one)]
         return [
-            replace(nothing, **{name: getattr(self, name), **({beside[name]: getattr(self, beside[name])} if name in beside else {})})
-            for name in alone
-        ]  # fmt: skip
+            replace(nothing, **{name: getattr(self, name) for name in (one, *_BESIDE.get(one, ()))}) for one in alone
+        ]
 
-
-@dataclass(frozen=True)
-class Editor:
-    """Applies edits to the graph of a run."""
-
-    view: RunView
-    run: RunGraph
-
-    def step_ms(self, edits: Sequence[Edit]) -> list[float]:
-        """How long a step takes with each of the edits, mean over ranks; all are worked out side by side."""
-        both = [self.applied(edit) for edit in edits]
-        ends = self.run.schedule.ends(np.array([dur for dur, _ in both]), np.array([lag for _, lag in both]))
-        times: list[float] = (self.run.step_ns(ends) / 1e6).tolist()
-        return times
-
-    def applied(self, edit: Edit) -> tuple[Ints, Ints]:
-        """Durations of nodes (delays included) and lags of edges, in ns. OptionError for what this run does not have."""
-        dur, lag = self.run.graph.dur_ns.astype(np.float64), self.run.graph.edge_lag_ns.copy()
-        for change in _CHANGES:
-            change(self, edit, dur, lag)
-        exact: Ints = np.rint(np.maximum(dur, 0)).astype(np.int64) + self.run.delay_ns
-        return exact, lag
-
-    # ---- what is known of nodes ----
-    @cached_property
-    def transfers(self) -> Ints:
-        """Nodes that send."""
-        return np.flatnonzero(self.run.is_transfer & (self.run.row >= 0))
-
-    @cached_property
-    def of_transfers(self) -> dict[str, NDArray[np.object_]]:
-        """Of each of these: op, group and bytes."""
-        columns: dict[str, NDArray[np.object_]] = {}
-        for name in ("op", "group", "bytes"):
-            values = np.empty(len(self.transfers), dtype=object)
-            for rank in self.run.ranks:
-                here = np.flatnonzero(self.run.rank[self.transfers] == rank)
-                column = self.view.fact("collectives")[rank][name]
-                values[here] = np.array(column, dtype=object)[self.run.row[self.transfers[here]]]
-            columns[name] = values
-        return columns
-
-    @cached_property
-    def latency_ns(self) -> NDArray[np.float64]:
-        """Of each transfer what its link's latency takes of it: by the line through operations of its kind, or as long as the smallest ones take."""
-        bytes = self.of_transfers["bytes"].astype(np.float64)
-        dur = self.run.graph.dur_ns[self.transfers].astype(np.float64)
-        usable = (bytes > 0) & (dur > 0)
-        small = usable & (bytes <= SMALL_BYTES)
-        least = float(np.median(dur[small])) if small.any() else 0.0
-        latency = np.full(len(dur), least)
-        keys = np.array(
-            [f"{op} {group}" for op, group in zip(self.of_transfers["op"], self.of_transfers["group"], strict=True)],
-            dtype=object,
+    def without_part(self, part: "Edit") -> "Edit":
+        """Everything but one of its parts."""
+        nothing = Edit()
+        return replace(
+            self, **{one: getattr(nothing, one) for one in _ALONE if getattr(part, one) != getattr(nothing, one)}
         )
-        for key in sorted(set(keys.tolist())):
-            here = (keys == key) & usable
-            if here.any():
-                model = cost_model(bytes[here], dur[here])
-                if model.has_latency:
-                    latency[keys == key] = model.line.alpha_ns
-        found: NDArray[np.float64] = np.minimum(latency, dur)
-        return found
 
-    @cached_property
-    def is_gradient(self) -> NDArray[np.bool_]:
-        """Of each transfer: an all-reduce or reduce-scatter that is not one of synchronised batch normalisation, and not small."""
-        reduces = np.isin(self.of_transfers["op"], ("all_reduce", "reduce_scatter"))
-        return reduces & ~self._of_batch_norm & (self.of_transfers["bytes"].astype(np.float64) > SMALL_BYTES)
+    @property
+    def name(self) -> str:
+        """Which parts there are, as part of a metric's id."""
+        nothing = Edit()
+        return "+".join(one for one in _ALONE if getattr(self, one) != getattr(nothing, one))
 
-    @cached_property
-    def _of_batch_norm(self) -> NDArray[np.bool_]:
-        """Of each transfer: the host issued it within synchronised batch normalisation."""
-        issuers = self.issuers
-        kind = np.where(issuers >= 0, self.run.kind[issuers], -1)
-        found: NDArray[np.bool_] = kind == Doing.SYNC_BATCH_NORM
-        return found
-
-    @cached_property
-    def issuers(self) -> Ints:
-        """Of each transfer the node of the host at whose end it was issued, or -1."""
-        graph, run = self.run.graph, self.run
-        issuer = np.full(len(graph), -1, dtype=np.int64)
-        from_host = run.on_host[graph.source] & ~run.on_host[graph.target]
-        issuer[graph.target[from_host]] = graph.source[from_host]
-        found: Ints = issuer[self.arrivals]
-        return found
-
-    @cached_property
-    def arrivals(self) -> Ints:
-        """Of each transfer the node of its arrival; itself where it has none of its own."""
-        run = self.run
-        ranks = max(run.ranks) + 1
-        arrives = np.flatnonzero((run.kind == Doing.OPERATION) & ~run.is_transfer & (run.rank != MEETING))
-        key = run.operation[arrives] * ranks + run.rank[arrives]
-        order = np.argsort(key, kind="stable")
-        wanted = run.operation[self.transfers] * ranks + run.rank[self.transfers]
-        place = np.minimum(np.searchsorted(key[order], wanted), max(len(key) - 1, 0))
-        if not len(key):
-            return self.transfers
-        there = (key[order][place] == wanted) & (run.operation[self.transfers] >= 0)
-        found: Ints = np.where(there, arrives[order][place], self.transfers)
-        return found
-
-    @cached_property
-    def roles(self) -> dict[int, tuple[int, ...]]:
-        """Ranks that do the same work: those of one stage of a pipeline."""
-        of: dict[object, list[int]] = {}
-        for rank in self.run.ranks:
-            of.setdefault(self.view.ranks[rank].coordinates.get("pp"), []).append(rank)
-        return {rank: tuple(peers) for peers in of.values() for rank in peers}
-
-    @cached_property
-    def stretches(self) -> Ints:
-        """Of each node that is a rank's own work which stretch of its step it belongs to, the same on all ranks of its role; else -1.
-
-        Where they do as many things, one after another, each is a stretch; else what lies between two operations that the host issued.
-        """
-        run = self.run
-        own = np.flatnonzero(np.isin(run.kind, OWN_WORK) & (run.rank != MEETING))
-        stretch = np.full(len(run.rank), -1, dtype=np.int64)
-        issues = np.zeros(len(run.rank), dtype=np.int64)
-        np.add.at(issues, self.issuers[self.issuers >= 0], 1)
-        first_lane = {rank: int(run.graph.lane[run.rank == rank].min()) for rank in run.ranks}
-        lane = run.graph.lane[own] - np.array([first_lane[rank] for rank in run.rank[own].tolist()])
-        group = (run.step[own] - run.step.min()) * (int(lane.max(initial=0)) + 1) + lane
-        for number in np.unique(group).tolist():
-            of_group = own[group == number]
-            by_rank = {rank: of_group[run.rank[of_group] == rank] for rank in run.ranks}
-            for peers in set(self.roles.values()):
-                _number(run, stretch, issues, [by_rank[rank] for rank in peers], number * _MOST_STRETCHES)
-        return stretch
+    @property
+    def words(self) -> str:
+        """`links 2 times as fast, no stragglers`."""
+        said = []
+        if self.link != 1:
+            of = f" of group {self.group}" if self.group else ""
+            said.append(f"links{of} {self.link:g} times as fast")
+        if self.latency != 1:
+            said.append(f"{self.latency:g} times the latency")
+        if self.compress != 1:
+            said.append(f"{self.compress:g} times the bytes of gradients")
+        if self.ranks is not None:
+            said.append(f"{self.ranks} ranks ({self.batch} batch as it is)")
+        if self.merge != 1:
+            said.append(f"{self.merge} buckets sent as one")
+        if self.normal_rank is not None:
+            said.append(f"rank {self.normal_rank} as fast as the median")
+        said += [words for name, words in _FLAGS.items() if getattr(self, name)]
+        if self.without:
+            said.append(f"no {' or '.join(words for one, words in REMOVABLE.items() if one in self.without)}")
+        said += [f"kernels {pattern} {times:g} times as fast" for pattern, times in self.kernels.items()]
+        return ", ".join(said) or "nothing changed"
 
 
-def _number(run: RunGraph, stretch: Ints, issues: Ints, parts: Sequence[Ints], first: int) -> None:
-    """Number the stretches of one lane in one step, a part for each rank."""
-    alike = all(len(part) == len(parts[0]) and (run.kind[part] == run.kind[parts[0]]).all() for part in parts)
-    for part in parts:
-        if alike:
-            stretch[part] = first + np.arange(len(part))
-        else:
-            before = np.cumsum(issues[part]) - issues[part]
-            stretch[part] = first + before
-
-
-_MOST_STRETCHES = 1_000_000
-
-
-def _link(editor: Editor, edit: Edit, dur: NDArray[np.float64], lag: Ints) -> None:
-    if edit.link == 1 and edit.latency == 1:
-        return
-    groups = editor.of_transfers["group"]
-    here = np.ones(len(groups), dtype=np.bool_) if not edit.group else groups == edit.group
-    if not here.any():
-        known = ", ".join(sorted({str(group) or "(unnamed)" for group in groups}))
-        raise OptionError(f"no operation of this run is of group {edit.group!r}; there are: {known or 'none'}")
-    latency, nodes = editor.latency_ns[here], editor.transfers[here]
-    dur[nodes] = latency * edit.latency + (dur[nodes] - latency) / edit.link
-
-
-def _compress(editor: Editor, edit: Edit, dur: NDArray[np.float64], lag: Ints) -> None:
-    if edit.compress == 1:
-        return
-    here = editor.is_gradient
-    nodes, latency = editor.transfers[here], editor.latency_ns[here]
-    dur[nodes] = np.minimum(latency, dur[nodes]) + np.maximum(dur[nodes] - latency, 0) * edit.compress
-    if edit.encode_ns_per_byte < 0:
-        dur[editor.run.kind == Doing.ENCODE] = 0
-    elif edit.encode_ns_per_byte:
-        issuers = editor.issuers[here]
-        known = issuers >= 0
-        bytes = editor.of_transfers["bytes"][here].astype(np.float64)
-        np.add.at(dur, issuers[known], bytes[known] * edit.encode_ns_per_byte)
-
-
-def _batch_norm(editor: Editor, edit: Edit, dur: NDArray[np.float64], lag: Ints) -> None:
-    if not edit.no_sync_batch_norm:
-        return
-    run = editor.run
-    dur[run.kind == Doing.SYNC_BATCH_NORM] = 0
-    nodes = editor.transfers[editor._of_batch_norm]
-    dur[nodes] = 0
-    lag[np.isin(run.graph.source, nodes) & run.is_wait] = NEVER
-    lag[np.isin(run.operation[run.graph.source], run.operation[nodes]) & run.is_meeting] = NEVER
-
-
-def _no_stragglers(editor: Editor, edit: Edit, dur: NDArray[np.float64], lag: Ints) -> None:
-    if not edit.no_stragglers:
-        return
-    run = editor.run
-    _level(editor, dur, dict.fromkeys(run.ranks, np.mean))
-    order = np.argsort(run.operation[editor.transfers], kind="stable")
-    nodes = editor.transfers[order]
-    nodes = nodes[run.operation[nodes] >= 0]
-    _, head, size = np.unique(run.operation[nodes], return_index=True, return_counts=True)
-    for first, many in zip(head.tolist(), size.tolist(), strict=True):  # operations, not events
-        dur[nodes[first : first + many]] = np.median(dur[nodes[first : first + many]])
-
-
-def _normal_rank(editor: Editor, edit: Edit, dur: NDArray[np.float64], lag: Ints) -> None:
-    if edit.normal_rank is None:
-        return
-    if edit.normal_rank not in editor.run.ranks:
-        raise OptionError(f"there is no rank {edit.normal_rank}; there are: {', '.join(map(str, editor.run.ranks))}")
-    _level(editor, dur, {edit.normal_rank: np.median})
-
-
-def _level(
-    editor: Editor, dur: NDArray[np.float64], ranks: Mapping[int, Callable[[NDArray[np.float64]], float]]
-) -> None:
-    """The work of these ranks, stretch by stretch, as long as what the function makes of all ranks of their role."""
-    run = editor.run
-    keys, place = np.unique(editor.stretches, return_inverse=True)
-    row = np.searchsorted(np.array(run.ranks), run.rank)
-    own = np.flatnonzero(editor.stretches >= 0)
-    totals = np.zeros((len(run.ranks), len(keys)))
-    np.add.at(totals, (row[own], place[own]), dur[own])
-    for rank, middle in ranks.items():
-        peers = [run.ranks.index(peer) for peer in editor.roles[rank]]
-        wanted = np.apply_along_axis(middle, 0, totals[peers])
-        mine = totals[run.ranks.index(rank)]
-        factor = np.divide(wanted, mine, out=np.ones_like(mine), where=mine > 0)
-        here = own[run.rank[own] == rank]
-        dur[here] *= factor[place[here]]
-
-
-def _overlap(editor: Editor, edit: Edit, dur: NDArray[np.float64], lag: Ints) -> None:
-    if not edit.overlap:
-        return
-    run = editor.run
-    graph = run.graph
-    waits = np.flatnonzero(run.is_wait & (run.kind[graph.source] == Doing.OPERATION))
-    for rank in run.ranks:
-        for step in run.steps.tolist():
-            here = waits[(run.rank[graph.target[waits]] == rank) & (run.step[graph.target[waits]] == step)]
-            if len(here):
-                last = int(graph.target[here].max())
-                ends = graph.target[here] < last
-                # Joins of one wait follow one another on their lane.
-                between = np.cumsum(run.kind[: last + 1][::-1] != Doing.JOIN)[::-1]
-                apart = between[graph.target[here]] > 0
-                lag[here[ends & apart]] = NEVER
-
-
-def _host(editor: Editor, edit: Edit, dur: NDArray[np.float64], lag: Ints) -> None:
-    run = editor.run
-    if edit.no_host_syncs:
-        lag[run.is_wait & run.on_host[run.graph.target] & ~run.on_host[run.graph.source]] = NEVER
-    dur[np.isin(run.kind, sorted(edit.without))] = 0
-    if edit.no_launches:
-        launches = (run.kind == Doing.LAUNCH).any()
-        if launches:
-            dur[np.isin(run.kind, (Doing.HOST, Doing.LAUNCH))] = 0
-
-
-def _kernels(editor: Editor, edit: Edit, dur: NDArray[np.float64], lag: Ints) -> None:
-    run = editor.run
-    for pattern, times in edit.kernels.items():
-        names = {name for name in set(run.name) if fnmatch.fnmatchcase(name, pattern)}
-        here = (run.kind == Doing.COMPUTE) & np.array([name in names for name in run.name], dtype=np.bool_)
-        if not here.any():
-            raise OptionError(f"no kernel of this run is called {pattern!r}")
-        dur[here] /= times
-
-
-_CHANGES = (_no_stragglers, _normal_rank, _link, _compress, _batch_norm, _overlap, _host, _kernels)
-"""In this order: ranks are levelled as they were measured, before anything else changes them."""
+_FLAGS = {
+    "no_stragglers": "no stragglers",
+    "overlap": "communication hidden wherever it can be",
+    "no_sync_batch_norm": "no SyncBatchNorm",
+    "no_host_syncs": "no host synchronisation",
+    "no_launches": "a step launched at once",
+}
+_BESIDE = {"link": ("group",), "latency": ("group",), "compress": ("encode_ns_per_byte",), "ranks": ("batch",)}
+"""What says more of an edit, and is none of its own."""
+_ALONE = ("link", "latency", "compress", "ranks", "merge", "normal_rank", *_FLAGS, "without", "kernels")

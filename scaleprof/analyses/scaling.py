@@ -7,6 +7,7 @@ from scaleprof.align import RunView
 from scaleprof.analyses.base import MOST_IN_A_SENTENCE, Comparison, many, percent
 from scaleprof.analyses.forecast import Forecast, caveats_of, forecast, held_out_table, metrics_of, prediction_table
 from scaleprof.analyses.forecast_chart import with_law
+from scaleprof.analyses.forecast_parts import components_table
 from scaleprof.analyses.series import find_series
 from scaleprof.analyses.study import Scaled, ScalingOptions, scaled
 from scaleprof.models.statistics import Interval
@@ -25,13 +26,19 @@ def conclude(views: Sequence[RunView], options: ScalingOptions) -> Result | None
             if caveats
             else None
         )
+    return conclude_studies(studies, caveats, options)
+
+
+def conclude_studies(studies: Sequence[Scaled], caveats: Sequence[str], options: ScalingOptions) -> Result:
+    """The section of these studies, one at least, however they were measured."""
     forecasts = [forecast(study) for study in studies]
     metrics = [metric for one in forecasts for metric in _metrics(one, options)]
-    caveats += [caveat for study in studies for caveat in _caveats(study)] + _against_communicating(studies)
+    caveats = [*caveats, *(caveat for study in studies for caveat in _caveats(study)), *_against_communicating(studies)]
     caveats += caveats_of(forecasts)
     tables = {
         "scaling": _table(studies),
         "prediction": prediction_table(forecasts),
+        "components": components_table(forecasts),
         "held_out": held_out_table(forecasts),
     }
     return Result(
@@ -199,7 +206,7 @@ def _table(studies: Sequence[Scaled]) -> Table:
             efficiency = size.efficiency
             rows.append(
                 [
-                    study.series.label, study.series.kind, size.ranks, len(size.views), size.local_batch, size.step_ms.value,
+                    study.series.label, study.series.kind, size.ranks, size.runs, size.local_batch, size.step_ms.value,
                     size.step_ms.low, size.step_ms.high, size.throughput.value, size.speedup,
                     efficiency.value if efficiency else None, efficiency.low if efficiency else None,
                     efficiency.high if efficiency else None, size.karp_flatt, size.compute_share, size.compute_scalability,

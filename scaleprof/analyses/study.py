@@ -1,6 +1,6 @@
 """A series measured: step time, throughput and efficiency of every size against the smallest sound one (`method` 4.5, 5.1, 5.5)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from scaleprof.analyses.steps import RUNQ_LIMIT, runq_share, samples_per_rank, s
 from scaleprof.analyses.time import leaves_of
 from scaleprof.errors import OptionError
 from scaleprof.models import scaling as law
+from scaleprof.models.components import Part
 from scaleprof.models.statistics import DRAWS, Interval, function_interval
 
 Floats = NDArray[np.float64]
@@ -53,6 +54,14 @@ class Size:
     compute_scalability: float | None
     sampling: float | None
     """Measured efficiency over the one that the profiled steps explain."""
+    runs: int = 1
+    """How often it was measured."""
+    nodes: int = 0
+    """How many nodes it lies on; 0 where nobody knows."""
+    spread: float | None = None
+    """The standard deviation of its throughput as a share, where that is known in another way than by the interval."""
+    parts: Mapping[Part, float] | None = None
+    """What a sample costs a rank by class in any unit, where that is stated; else the runs themselves say it."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,8 @@ class Scaled:
     sizes: tuple[Size, ...]
     reference: int | None
     """The smallest size that could be judged; None where fewer than two could."""
+    doubt: float = 0.0
+    """What a size may lie off any law, as a share, where none was measured twice."""
 
     @property
     def largest(self) -> Size | None:
@@ -131,6 +142,8 @@ def _measured(series: Series, ranks: int, refused: str, reference: int | None) -
         compute_share=float(np.mean([leaf.share("compute") for leaf in leaves])) if leaves else None,
         compute_scalability=compute_scalability,
         sampling=sampling,
+        runs=len(views),
+        nodes=max(view.info.nodes or 0 for view in views),
     )
 
 

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scaleprof.align import RunView
-from scaleprof.analyses.base import Analysis, duration, percent
+from scaleprof.analyses.base import Analysis, duration, many, percent, run_name
 from scaleprof.analyses.chain_nodes import Doing
 from scaleprof.analyses.critical import FIDELITY, NEEDS, caveats_of, fidelity_metric, fidelity_of
-from scaleprof.analyses.edits import HALVED, Edit, Editor
+from scaleprof.analyses.editor import Editor
+from scaleprof.analyses.edits import HALVED, Edit
 from scaleprof.analyses.run_graph import run_graph
+from scaleprof.errors import InputError, OptionError
 from scaleprof.results import Axis, Chart, Layer, Metric, Result, Table
 
 LEAST_EFFECT = 0.001
@@ -20,7 +22,7 @@ LINKS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0)
 """Multiples of the bandwidth that are replayed for the picture."""
 ENOUGH_BANDWIDTH = 1e6
 _SAME = "computation that slows down or speeds up because more or less communication runs beside it is not a part of a replay"
-_PAUSES = frozenset((Doing.GC, Doing.COMPILE, Doing.CHECKPOINT))
+_PAUSES = {Doing.GC: "gc", Doing.COMPILE: "compile", Doing.CHECKPOINT: "checkpoint"}
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,71 @@ def conclude(view: RunView, options: None) -> Result | None:
     )
 
 
+def answer_to(view: RunView, edit: Edit) -> Result:
+    """What one change, or several together, would bring: each alone, all without it, and all jointly.
+
+    InputError where the run has no graph; OptionError for what the run does not have, or where nothing is changed.
+    """
+    run = run_graph(view)
+    if run is None:
+        raise InputError(f"run {view.info.name} cannot be replayed: {_why_not(view)}")
+    parts = edit.parts
+    if not parts:
+        raise OptionError("nothing is changed: say what would be otherwise, as in --link 2")
+    editor = Editor(view, run)
+    left = [edit.without_part(part) for part in parts] if len(parts) > 1 else []
+    base, joint, *times = editor.step_ms([Edit(), edit, *parts, *left])
+    alone, others = times[: len(parts)], times[len(parts) :] or [base]
+    rows = [["nothing, as measured", base, 1.0, None]]
+    for part, ms, without in zip(parts, alone, others, strict=True):
+        rows.append([part.words, ms, base / ms, without])
+    if left:
+        rows.append(["all of it", joint, base / joint, base])
+    low = abs(fidelity_of(run) - 1) > FIDELITY
+    said = ", ".join(part.words for part in parts)
+    return Result(
+        "whatif",
+        "What if",
+        f"{run_name(view.info)}: {duration(joint)} a step instead of {duration(base)}, {base / joint:.3f} times as fast, with {said}"
+        + (" (low fidelity)" if low else ""),
+        (
+            Metric("whatif.step_ms", "Step then", joint, "ms", note=f"{duration(base)} as measured", better="lower"),
+            Metric("whatif.speedup", "Speedup", base / joint, "x", better="higher"),
+            *(
+                Metric(
+                    f"whatif.{part.name}.speedup",
+                    f"Only {part.words}",
+                    base / ms,
+                    "x",
+                    note=f"{duration(ms)} a step",
+                    better="higher",
+                )
+                for part, ms in zip(parts, alone if left else (), strict=False)
+            ),
+            fidelity_metric(run),
+        ),
+        {"whatif": Table.of_rows(("change", "step_ms", "speedup", "all_but_this_ms"), rows)},
+        caveats=(*caveats_of(run), *_of_links(editor, edit), _SAME),
+    )
+
+
+def _why_not(view: RunView) -> str:
+    """In words, why a run has no graph."""
+    if len(view.ranks) < view.info.world_size:
+        return f"{view.info.world_size - len(view.ranks)} of its {many(view.info.world_size, 'rank')} were not read"
+    if not any(len(table) for table in view.fact("chains").values()):
+        return "no profiler saw a whole step, or its waits were not recorded"
+    return "its ranks share no profiled step, or their clocks cannot be compared"
+
+
+def _of_links(editor: Editor, edit: Edit) -> list[str]:
+    if edit.link >= 1 or editor.knows_latency:
+        return []
+    return [
+        "the sizes of its operations do not tell the latency of its links from their bandwidth: what a slower link costs is then a ceiling"
+    ]
+
+
 def _saved(base: float, ms: float) -> str:
     return f"{duration(ms)} a step, {percent(abs(1 - ms / base))} {'less' if ms <= base else 'more'}"
 
@@ -105,10 +172,16 @@ def scenarios_of(editor: Editor) -> list[Scenario]:
         found.append(Scenario("no_syncbn", "no SyncBatchNorm", Edit(no_sync_batch_norm=True)))
     if Doing.INPUT in kinds:
         found.append(
-            Scenario("no_input", "input that is there when it is asked for", Edit(without=frozenset((Doing.INPUT,))))
+            Scenario("no_input", "input that is there when it is asked for", Edit(without=frozenset(("input",))))
         )
-    if kinds & _PAUSES:
-        found.append(Scenario("no_pauses", "no garbage collection, compilation or checkpoint", Edit(without=_PAUSES)))
+    if kinds & set(_PAUSES):
+        found.append(
+            Scenario(
+                "no_pauses",
+                "no garbage collection, compilation or checkpoint",
+                Edit(without=frozenset(_PAUSES.values())),
+            )
+        )
     if Doing.LAUNCH in kinds:
         found += [
             Scenario("no_host_syncs", "a host that never waits for the device", Edit(no_host_syncs=True)),

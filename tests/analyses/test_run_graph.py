@@ -9,7 +9,8 @@ from scaleprof import analyze
 from scaleprof.align import RunView
 from scaleprof.analyses import critical, whatif
 from scaleprof.analyses.chain_nodes import Doing
-from scaleprof.analyses.edits import Edit, Editor
+from scaleprof.analyses.editor import Editor
+from scaleprof.analyses.edits import Edit
 from scaleprof.analyses.run_graph import RunGraph, run_graph
 from scaleprof.errors import OptionError
 from scaleprof.models.replay import critical_path
