@@ -170,20 +170,33 @@ def schedule(graph: Graph) -> Schedule:
     return Schedule(graph, order, source[by_target], edge[by_target], waves)
 
 
+_AHEAD = 32
+"""Edges of each lane that are looked at together."""
+
+
 def _rounds(graph: Graph, place: Ints, size_of_lane: Ints) -> Iterator[tuple[Ints, Ints, Ints]]:
     """Lanes that come further in a round, from which place to which: as far as all they wait for was done in the rounds before."""
     order = np.argsort(graph.target, kind="stable")
     source, target = graph.source[order], graph.target[order]
-    source_lane, source_place = graph.lane[source], place[source]
-    target_lane, target_place = graph.lane[target], place[target]
+    source_lane, source_place, target_place = graph.lane[source], place[source], place[target]
+    lanes = np.arange(len(size_of_lane))
+    # By lane: the first edge into it that is not known to be met, and the end of its edges.
+    next_edge, last_edge = (np.searchsorted(graph.lane[target], lanes, side=side) for side in ("left", "right"))
     done = np.zeros(len(size_of_lane), dtype=np.int64)
+    ahead = np.arange(_AHEAD)
     while (done < size_of_lane).any():
-        waits = source_place >= done[source_lane]
-        source_lane, source_place = source_lane[waits], source_place[waits]
-        target_lane, target_place = target_lane[waits], target_place[waits]
+        active = lanes[next_edge < last_edge]
+        while len(active):
+            edge = next_edge[active, None] + ahead
+            beyond = edge >= last_edge[active, None]
+            edge = np.minimum(edge, len(source) - 1)
+            waits = ~beyond & (source_place[edge] >= done[source_lane[edge]])
+            met = np.where(waits.any(axis=1), waits.argmax(axis=1), _AHEAD)
+            next_edge[active] = np.minimum(next_edge[active] + met, last_edge[active])
+            active = active[(met == _AHEAD) & (next_edge[active] < last_edge[active])]
+        left = next_edge < last_edge
         reach = size_of_lane.copy()
-        lanes, head = np.unique(target_lane, return_index=True)
-        reach[lanes] = target_place[head]  # edges lie in order of their targets: the first that waits is the nearest
+        reach[left] = target_place[next_edge[left]]
         further = np.flatnonzero(reach > done)
         if not len(further):
             raise ValueError("the graph has a circle: nodes wait for one another")
