@@ -18,6 +18,7 @@ from scaleprof.align import RankFacts, RunView, align
 from scaleprof.analyses import ANALYSES, COMPARISONS, Analysis, Comparison, Fact
 from scaleprof.analyses.base import listed, many, percent
 from scaleprof.analyses.edits import Edit as Edit
+from scaleprof.analyses.gains import with_replayed_gains
 from scaleprof.analyses.links import LinkOptions
 from scaleprof.analyses.operation_table import conclude as conclude_operation_table
 from scaleprof.analyses.series import find_series
@@ -86,7 +87,7 @@ def analyze(paths: Sequence[Path | str], *, options: Options | None = None, prog
             thresholds[LinkOptions], reference=known, reference_name=options.link_reference.name
         )
         thresholds[LinkOptions] = links
-    progress = progress or _silent
+    progress = progress or (lambda stage, done, total: None)
     progress("looking for traces", 0, 1)
     runs = find_runs([Path(path) for path in paths], options.run_globs)
     progress("looking for traces", 1, 1)
@@ -147,7 +148,7 @@ def what_if(
 
     Raises what `analyze` raises, OptionError for what no run has, and InputError where no run can be replayed.
     """
-    options, progress = options or Options(), progress or _silent
+    options, progress = options or Options(), progress or (lambda stage, done, total: None)
     runs = find_runs([Path(path) for path in paths], options.run_globs)
     facts, lost = _facts_of_all(runs, options, progress)
     reports, refused = [], [reason for reasons in lost for reason in reasons]
@@ -209,10 +210,6 @@ def _of_patterns(patterns: Sequence[str]) -> list[str]:
     return (
         [f"what is called {said} was taken as communication, as --communication or pyproject.toml asks"] if said else []
     )
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """No progress wanted."""
 
 
 def _facts_of_all(
@@ -296,7 +293,10 @@ def _run_report(run: Run, view: RunView, lost: Sequence[str], thresholds: Mappin
             caveats.append(f"section {analysis.name} is missing: {failure}")
         if result is not None:
             sections.append(result)
-    return RunReport(view.info, tuple(view.ranks), tuple(sections), tuple(dict.fromkeys(caveats)))
+    replayed, failure = _fenced(lambda: with_replayed_gains(view, sections))
+    if replayed is None:
+        caveats.append(f"findings have ceilings in place of replayed gains: {failure}")
+    return RunReport(view.info, tuple(view.ranks), tuple(replayed or sections), tuple(dict.fromkeys(caveats)))
 
 
 def _comparison(views: Sequence[RunView], thresholds: Mapping[type, Any]) -> tuple[tuple[Result, ...], list[str]]:

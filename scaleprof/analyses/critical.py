@@ -13,6 +13,8 @@ from scaleprof.results import Axis, Chart, Layer, Metric, Result, Table
 
 FIDELITY = 0.05
 """A replay without unexplained delays may miss the measured time by so much; beyond it what it says is called low in fidelity."""
+MOST_UNEXPLAINED = 0.05
+"""Share of the time that delays may be without a word."""
 PARTS = {
     "compute": "Compute", "exposed_transfer": "Transfer", "exposed_memory": "Copies", "input": "Input", "pauses": "Pauses", "encode": "Compression",
     "host": "Host", "unexplained": "Not explained",
@@ -70,6 +72,13 @@ def fidelity_of(run: RunGraph) -> float:
     return float(run.step_ns(run.schedule.ends(run.graph.dur_ns)) / run.step_ns(run.end_ns))
 
 
+def unexplained_share(run: RunGraph) -> float:
+    """Delays that the graph does not explain, of the ranks' own work, mean over ranks, as a share of the time that the graph covers."""
+    own = (run.rank != MEETING) & (run.kind != Doing.OPERATION)
+    whole = int(run.end_ns.max(initial=0)) * len(run.ranks)
+    return float(run.delay_ns[own].sum() / whole) if whole else 0.0
+
+
 def fidelity_metric(run: RunGraph) -> Metric:
     """`replay.fidelity`."""
     note = "replayed without unexplained delays over measured; what-ifs need 0.95 to 1.05"
@@ -82,6 +91,11 @@ def caveats_of(run: RunGraph) -> list[str]:
     if abs(fidelity_of(run) - 1) > FIDELITY:
         said.append(
             f"low fidelity: without unexplained delays a replay takes {percent(fidelity_of(run))} of the measured time"
+        )
+    delayed = unexplained_share(run)
+    if delayed > MOST_UNEXPLAINED:
+        said.append(
+            f"{percent(delayed)} of the time is delay that the graph does not explain: what-ifs keep it, whatever it depends on"
         )
     inferred = int(run.edge_is_inferred.sum())
     if inferred:

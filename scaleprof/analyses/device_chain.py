@@ -16,6 +16,8 @@ from scaleprof.trace import Kind, Trace
 
 JUST_NS = 5_000
 """An activity begins so long after what it waits for at most (`method` 7.1)."""
+MOST_OF, FARTHEST_NS = 0.02, 100_000
+"""What is late by very much may begin a little later still: by this part of what it is late, and by so much at most."""
 UNEXPLAINED_NS = 3_000
 """What an activity may begin late without a cause: launches and streams take as long."""
 RETURN_NS = 100_000
@@ -201,12 +203,11 @@ def _unexplained(streams: Nodes, launched: Ints) -> list[tuple[int, int]]:
     place = np.searchsorted(streams.end_ns[by_end], streams.start_ns[wanted], side="right") - 1
     found = []
     for target, at in zip(wanted.tolist(), place.tolist(), strict=True):  # gaps, not events
-        while at >= 0 and streams.start_ns[target] - streams.end_ns[by_end[at]] <= JUST_NS:
+        just = min(max(JUST_NS, int(MOST_OF * late[target])), FARTHEST_NS)
+        while at >= 0 and streams.start_ns[target] - streams.end_ns[by_end[at]] <= just:
             source = int(by_end[at])
-            if streams.lane[source] != streams.lane[target] and Doing.OPERATION in (
-                streams.kind[source],
-                streams.kind[target],
-            ):
+            ends = {int(streams.kind[source]), int(streams.kind[target])}
+            if streams.lane[source] != streams.lane[target] and ends & {Doing.OPERATION, Doing.COPY}:
                 found.append((target, source))
                 break
             at -= 1

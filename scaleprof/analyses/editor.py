@@ -5,9 +5,10 @@ measurement again.
 """
 
 import fnmatch
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,8 @@ OWN_WORK = (
     Doing.SYNC_BATCH_NORM,
 )  # fmt: skip
 """What a rank does by itself, and may take longer for than others."""
+LONGEST_LAUNCH_NS = 1_000_000
+"""What a host does longer than this between two launches is no launching, and no graph saves it."""
 SMALL_BYTES = 4096
 """An operation of so few bytes takes the latency of its link, and hardly anything else."""
 
@@ -43,6 +46,11 @@ class Editor:
         ends = self.run.schedule.ends(np.array([dur for dur, _ in both]), np.array([lag for _, lag in both]))
         times: list[float] = (self.run.step_ns(ends) / 1e6).tolist()
         return times
+
+    def changes(self, edit: Edit) -> bool:
+        """Whether an edit changes anything of this run."""
+        dur, lag = self.applied(edit)
+        return bool((dur != self.run.exact_ns).any() or (lag != self.run.graph.edge_lag_ns).any())
 
     def applied(self, edit: Edit) -> tuple[Ints, Ints]:
         """Durations of nodes (delays included) and lags of edges, in ns. OptionError for what this run does not have."""
@@ -262,7 +270,7 @@ def _no_stragglers(editor: Editor, edit: Edit, dur: NDArray[np.float64], lag: In
     if not edit.no_stragglers:
         return
     run = editor.run
-    _level(editor, dur, dict.fromkeys(run.ranks, np.mean))
+    _level(editor, dur, run.ranks, np.mean, with_itself=True)
     order = np.argsort(run.operation[editor.transfers], kind="stable")
     nodes = editor.transfers[order]
     nodes = nodes[run.operation[nodes] >= 0]
@@ -276,26 +284,27 @@ def _normal_rank(editor: Editor, edit: Edit, dur: NDArray[np.float64], lag: Ints
         return
     if edit.normal_rank not in editor.run.ranks:
         raise OptionError(f"there is no rank {edit.normal_rank}; there are: {', '.join(map(str, editor.run.ranks))}")
-    _level(editor, dur, {edit.normal_rank: np.median})
+    _level(editor, dur, [edit.normal_rank], np.median, with_itself=False)
 
 
 def _level(
-    editor: Editor, dur: NDArray[np.float64], ranks: Mapping[int, Callable[[NDArray[np.float64]], float]]
+    editor: Editor, dur: NDArray[np.float64], ranks: Sequence[int], middle: Callable[..., Any], *, with_itself: bool
 ) -> None:
-    """The work of these ranks, stretch by stretch, as long as what the function makes of all ranks of their role."""
+    """The work of these ranks, stretch by stretch, as long as what the function makes of all ranks of their role, or of the others."""
     run = editor.run
     keys, place = np.unique(editor.stretches, return_inverse=True)
     row = np.searchsorted(np.array(run.ranks), run.rank)
     own = np.flatnonzero(editor.stretches >= 0)
     totals = np.zeros((len(run.ranks), len(keys)))
     np.add.at(totals, (row[own], place[own]), dur[own])
-    for rank, middle in ranks.items():
-        peers = [run.ranks.index(peer) for peer in editor.roles[rank]]
-        wanted = np.apply_along_axis(middle, 0, totals[peers])
-        mine = totals[run.ranks.index(rank)]
-        factor = np.divide(wanted, mine, out=np.ones_like(mine), where=mine > 0)
-        here = own[run.rank[own] == rank]
-        dur[here] *= factor[place[here]]
+    for rank in ranks:
+        peers = [run.ranks.index(peer) for peer in editor.roles[rank] if with_itself or peer != rank]
+        if peers:
+            mine = totals[run.ranks.index(rank)]
+            wanted = middle(totals[peers], axis=0)
+            factor = np.divide(wanted, mine, out=np.ones_like(mine), where=mine > 0)
+            here = own[run.rank[own] == rank]
+            dur[here] *= factor[place[here]]
 
 
 def _overlap(editor: Editor, edit: Edit, dur: NDArray[np.float64], lag: Ints) -> None:
@@ -324,7 +333,7 @@ def _host(editor: Editor, edit: Edit, dur: NDArray[np.float64], lag: Ints) -> No
     if edit.no_launches:
         launches = (run.kind == Doing.LAUNCH).any()
         if launches:
-            dur[np.isin(run.kind, (Doing.HOST, Doing.LAUNCH))] = 0
+            dur[np.isin(run.kind, (Doing.HOST, Doing.LAUNCH)) & (run.graph.dur_ns <= LONGEST_LAUNCH_NS)] = 0
 
 
 def _kernels(editor: Editor, edit: Edit, dur: NDArray[np.float64], lag: Ints) -> None:

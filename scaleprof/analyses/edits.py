@@ -30,7 +30,7 @@ class Edit:
     no_stragglers: bool = False
     """All ranks of one role take as long as their mean, and transfers as long as their median (OSDI'25)."""
     normal_rank: int | None = None
-    """This rank takes as long as the median of those of its role."""
+    """This rank takes as long as the median of the others of its role."""
     overlap: bool = False
     """Nothing waits for communication before the last wait of a step."""
     compress: float = 1.0
@@ -43,6 +43,8 @@ class Edit:
     """What more ranks leave as it is: the batch of a rank, or that of all, of which each then computes less."""
     merge: int = 1
     """So many buckets of gradients that follow one another are sent as one."""
+    micro_batches: int | None = None
+    """Into so many parts a pipeline divides the batch of a step."""
     no_sync_batch_norm: bool = False
     no_host_syncs: bool = False
     """The host never waits for the device."""
@@ -63,6 +65,8 @@ class Edit:
             raise OptionError(f"without must be of {', '.join(REMOVABLE)}, not {unknown[0]!r}")
         if self.ranks is not None and self.ranks < 2:
             raise OptionError(f"ranks must be at least 2, not {self.ranks}")
+        if self.micro_batches is not None and self.micro_batches < 1:
+            raise OptionError(f"micro-batches must be at least 1, not {self.micro_batches}")
         if self.merge < 1:
             raise OptionError(f"merge must be at least 1, not {self.merge}")
         for pattern, times in self.kernels.items():
@@ -106,8 +110,10 @@ class Edit:
             said.append(f"{self.ranks} ranks ({self.batch} batch as it is)")
         if self.merge != 1:
             said.append(f"{self.merge} buckets sent as one")
+        if self.micro_batches is not None:
+            said.append(f"{self.micro_batches} micro-batches")
         if self.normal_rank is not None:
-            said.append(f"rank {self.normal_rank} as fast as the median")
+            said.append(f"rank {self.normal_rank} as fast as the median of the others")
         said += [words for name, words in _FLAGS.items() if getattr(self, name)]
         if self.without:
             said.append(f"no {' or '.join(words for one, words in REMOVABLE.items() if one in self.without)}")
@@ -124,4 +130,15 @@ _FLAGS = {
 }
 _BESIDE = {"link": ("group",), "latency": ("group",), "compress": ("encode_ns_per_byte",), "ranks": ("batch",)}
 """What says more of an edit, and is none of its own."""
-_ALONE = ("link", "latency", "compress", "ranks", "merge", "normal_rank", *_FLAGS, "without", "kernels")
+_ALONE = (
+    "link",
+    "latency",
+    "compress",
+    "ranks",
+    "merge",
+    "micro_batches",
+    "normal_rank",
+    *_FLAGS,
+    "without",
+    "kernels",
+)
