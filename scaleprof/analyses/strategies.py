@@ -23,6 +23,7 @@ from scaleprof.analyses.strategies_charts import (
     title_of,
 )
 from scaleprof.analyses.study import ScalingOptions
+from scaleprof.analyses.traffic import expected_bus_bytes, measured_bus_bytes, traffic_of
 from scaleprof.results import Metric, Result, Table
 
 _MEMORY = {
@@ -70,11 +71,11 @@ def _metrics(rivals: Rivals) -> list[Metric]:
 
 
 def _table(groups: Sequence[Rivals]) -> Table:
-    """One row per configuration and size, the fastest of a size first."""
+    """One row per configuration and size, the fastest first; bytes on the bus are a rank's in a step, as measured and as the strategy has it."""
     columns = (
         "configuration", "ranks", "setting", "runs", "throughput", "throughput_low", "throughput_high", "step_ms", "step_low_ms",
         "step_high_ms", "efficiency", "efficiency_low", "efficiency_high", "peak_memory_bytes", "memory_of", "energy_per_sample_j",
-        "energy_per_sample_low_j", "energy_per_sample_high_j", "on_front",
+        "energy_per_sample_low_j", "energy_per_sample_high_j", "on_front", "bus_bytes", "expected_bus_bytes",
     )  # fmt: skip
     rows = [_row(one, rivals) for rivals in groups for one in rivals.members]
     return Table.of_rows(columns, rows)
@@ -89,7 +90,8 @@ def _row(one: Configuration, rivals: Rivals) -> list[object]:
     row = [one.name, rivals.ranks, rivals.label, len(one.views), rate.value, rate.low, rate.high]
     row += [step.value, step.low, step.high, *efficiency]
     of = rivals.memory_of if one.memory_bytes is not None else ""
-    return [*row, one.memory_bytes, of, *energy, is_on_front(one, rivals.members)]
+    traffic = [traffic_of(one.views, bytes_of) for bytes_of in (measured_bus_bytes, expected_bus_bytes)]
+    return [*row, one.memory_bytes, of, *energy, is_on_front(one, rivals.members), *traffic]
 
 
 def _caveats(found: Found, options: ScalingOptions) -> list[str]:
