@@ -15,13 +15,16 @@ TRACES := $(wildcard ../shared/traces)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-pages trainers test-horovod test-tensorflow samples-tensorflow lint bench bench-peers samples samples-horovod reports screenshots strategies torture torture-peers fuzz
+.PHONY: demo test test-pages trainers test-horovod test-tensorflow samples-tensorflow lint bench bench-peers predictions samples samples-horovod reports screenshots strategies torture torture-peers whatif-proof fuzz
 
 demo: $(READY)
 	$(BIN)/scaleprof demo --out build/demo
 
+# What only computes runs on all cores; what records jobs has them for itself afterwards. Exit code 5 says that ARGS choose nothing in one of both.
+test: export SCALEPROF_TRACES := $(or $(SCALEPROF_TRACES),$(abspath $(TRACES)))
 test: $(READY)
-	$(if $(TRACES),SCALEPROF_TRACES=$(abspath $(TRACES))) $(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not long and not alone" $(ARGS) || [ $$? -eq 5 ]
+	$(BIN)/python -m pytest -m "alone and not long" $(ARGS) || [ $$? -eq 5 ]
 
 # What takes long in a browser: paper, keys, and reports on runs that lack something. `make test` leaves these out.
 test-pages: $(READY)
@@ -58,8 +61,17 @@ bench: $(READY_TO_BENCH)
 bench-peers: $(READY)
 	$(BIN)/python benchmarks/peers.py $(ARGS)
 
+# Larger sizes of published curves predicted from smaller ones, beside Amdahl, USL and Extra-P, for which it makes an environment in build/bench first.
+CURVES ?= ../shared
+predictions: $(READY)
+	$(BIN)/python -m benchmarks.predictions $(CURVES) $(ARGS)
+
 # Seeds are printed: what one of them made is made and read again with `.venv/bin/python -m benchmarks.fuzz 0 SEED`.
 SECONDS ?= 60
+# Predicted steps beside those of jobs that were really changed: records for three minutes. ARGS=--recorded takes what is committed alone.
+whatif-proof: $(READY)
+	$(BIN)/python -m benchmarks.whatif $(ARGS)
+
 fuzz: $(READY)
 	$(if $(TRACES),SCALEPROF_TRACES=$(abspath $(TRACES))) $(BIN)/python -m benchmarks.fuzz $(SECONDS)
 

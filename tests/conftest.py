@@ -14,8 +14,17 @@ from hypothesis import settings
 settings.register_profile("patient", deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")
 _HELPERS = ("resource_tracker", "on_device_model", "OnDeviceModel")
+_ALONE = ("collect", "launch", "gpu", "horovod", "tensorflow", "test_cli.py", "test_project.py", "test_readme.py")
 _PATIENCE_S = 15.0
 """Threads and processes that were told to end may take this long."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that record jobs have the machine for themselves; the others may run side by side (pytest-xdist)."""
+    for item in items:
+        place = item.path.relative_to(Path(__file__).parent).parts[0]
+        if place in _ALONE:
+            item.add_marker(pytest.mark.alone)
 
 
 @pytest.fixture(scope="session")

@@ -185,6 +185,7 @@ def test_what_came_before_damage_is_read(tmp_path: Path) -> None:
         b"\x1f\x8b",
         bytes(10_240),
     ],
+    ids=["nothing", "words", "zipped words", "cut off", "two bytes", "zeros"],
 )
 def test_what_is_no_archive_is_said_to_be_none(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(NothingToRead):
