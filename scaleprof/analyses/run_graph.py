@@ -29,6 +29,8 @@ class RunGraph:
     """What was observed in some steps of a run, as a graph; columns have one entry for each node."""
 
     graph: Graph
+    origin_ns: int
+    """Of all its times, on the run's clock."""
     rank: Ints
     """`MEETING` for meetings."""
     step: Ints
@@ -271,6 +273,7 @@ def _observed(drawn: _Drawn, steps: Ints, ranks: tuple[int, ...], error_ns: int)
     graph = Graph(lane, end - start, on_lane, np.where(free, start, NEVER), source, target, np.minimum(lag, room))
     return RunGraph(
         graph=graph,
+        origin_ns=origin,
         rank=of["rank"],
         step=of["step"],
         kind=of["kind"],

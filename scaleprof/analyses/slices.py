@@ -29,6 +29,8 @@ class Row(IntEnum):
     HOST = 0
     COMPUTE = 1
     COMMUNICATION = 2
+    PATH = 3
+    """When the critical path leads over this rank."""
 
 
 _COLOR_OF = {
@@ -36,6 +38,7 @@ _COLOR_OF = {
     Kind.SYNC: "series-2", Kind.WAIT: "exposed_wait", Kind.GC: "series-3", Kind.CHECKPOINT: "series-3",
     Kind.COMPILE: "series-3", Kind.ALLOC: "series-5",
 }  # fmt: skip
+PATH_COLOR = "total"
 OTHERS = "muted"
 """The colour of what is none of these."""
 COLORS = (OTHERS, *dict.fromkeys(_COLOR_OF.values()))

@@ -8,11 +8,13 @@ import numpy as np
 from scaleprof.align import LEAVES, RunView
 from scaleprof.analyses.arrivals import arrivals
 from scaleprof.analyses.base import Analysis, duration, leaf_labels, listed, many, percent
+from scaleprof.analyses.chains import chains
 from scaleprof.analyses.slices import COLORS, Row, slices
 from scaleprof.analyses.thinning import Drawn, shared_out
 from scaleprof.analyses.time import NEEDS as TIME_NEEDS
 from scaleprof.analyses.time import SAME, spoken
 from scaleprof.analyses.timeline_choice import ALIKE, ShownStep, comparable, ranks_shown, shares_of, steps_shown
+from scaleprof.analyses.timeline_path import with_path
 from scaleprof.analyses.work import work
 from scaleprof.intervals import Ints
 from scaleprof.results import Result, Table
@@ -35,7 +37,9 @@ def conclude(view: RunView, options: None) -> Result | None:
     known = comparable(view, times)
     shown = steps_shown(known, {step: len(windows) - len(of) for step, of in times.items()})
     ranks, stragglers = ranks_shown(view, [rank for rank in windows if any(one.step in windows[rank] for one in shown)])
-    drawn, untold = _on_one_clock(view, tables, {rank: windows[rank] for rank in ranks}, shown)
+    drawn, untold, origins = _on_one_clock(view, tables, {rank: windows[rank] for rank in ranks}, shown)
+    if not untold:
+        drawn = with_path(view, drawn, shown, origins)
     return Result(
         "timeline",
         "Timeline",
@@ -54,9 +58,10 @@ def _windows(table: Table) -> dict[int, tuple[int, int]]:
 
 def _on_one_clock(
     view: RunView, tables: Mapping[int, Table], windows: Windows, shown: Sequence[ShownStep]
-) -> tuple[Table, list[int]]:
-    """All slices, each in ms from the first beginning of its step, and the ranks whose clock cannot be compared."""
+) -> tuple[Table, list[int], dict[int, int]]:
+    """All slices, each in ms from the first beginning of its step, the ranks whose clock cannot be compared, and by step that beginning."""
     parts = []
+    origins: dict[int, int] = {}
     untold: set[int] = set()
     operations = {rank: _operations(view, rank) for rank in windows}
     kept = {rank: {one.step: np.flatnonzero(np.asarray(tables[rank]["step"]) == one.step) for one in shown} for rank in windows}  # fmt: skip
@@ -68,13 +73,17 @@ def _on_one_clock(
         here = {rank: windows[rank][one.step] for rank in windows if one.step in windows[rank]}
         starts = {rank: _on_clock_of_run(view, rank, start) for rank, (start, _) in here.items()}
         untold |= {rank for rank, start in starts.items() if start is None}
-        origin = min((start for start in starts.values() if start is not None), default=0)
+        origin = origins[one.step] = min((start for start in starts.values() if start is not None), default=0)
         for rank, (at, end) in here.items():
             own = starts[rank]
             shift = (own - origin if own is not None else 0) - at
             part = _thin(tables[rank], kept[rank][one.step], budgets[rank][one.step])
             parts.append(_columns(one, rank, (at + shift, end + shift), shift, tables[rank], part, operations[rank]))
-    return Table({name: [value for part in parts for value in part[name]] for name in parts[0]}), sorted(untold)
+    return (
+        Table({name: [value for part in parts for value in part[name]] for name in parts[0]}),
+        sorted(untold),
+        origins,
+    )
 
 
 def _on_clock_of_run(view: RunView, rank: int, at: int) -> int | None:
@@ -237,4 +246,6 @@ def _named(ranks: Sequence[int]) -> str:
     return f"rank{'' if len(ranks) == 1 else 's'} {listed(ranks)}"
 
 
-TIMELINE = Analysis("timeline", {**TIME_NEEDS, "arrivals": arrivals, "work": work, "slices": slices}, conclude)
+TIMELINE = Analysis(
+    "timeline", {**TIME_NEEDS, "arrivals": arrivals, "work": work, "slices": slices, "chains": chains}, conclude
+)

@@ -6,7 +6,7 @@ function scaleprofTimeline(figure, timeline, colored) {
   const canvas = figure.querySelector("canvas"), details = figure.querySelector(".timeline-details");
   const search = figure.querySelector("input"), found = figure.querySelector("[data-found]");
   const what = figure.querySelector(".timeline-what"), stepsBar = figure.querySelector(".timeline-steps");
-  const ROWS = ["Host", "Compute", "Communication"], HEIGHT = [8, 13, 15], GAP = 3, BETWEEN = 9, LEFT = 64, MAP = 26, AXIS = 20;
+  const ROWS = ["Host", "Compute", "Communication", "Critical path"], PATH = 3, HEIGHT = [8, 13, 15, 4], GAP = 3, BETWEEN = 9, LEFT = 64, MAP = 26, AXIS = 20;
   const { element } = scaleprofShared, { ms, isLight, unpacked, showKey, WAIT } = scaleprofTimelineParts;
   const { ranks, names } = timeline, everyStep = timeline.steps.map((step) => unpacked(step, timeline.tick_ms));
   let shown = -1, slices = null, count = 0, first = 0, last = 1, windows = [], begin = 0, end = 1, from = 0, to = 1;
@@ -63,7 +63,7 @@ function scaleprofTimeline(figure, timeline, colored) {
     const depths = new Map();
     for (const step of everyStep) {
       step.depth.forEach((depth, place) => {
-        const key = step.rank[place] * 3 + step.row[place];
+        const key = step.rank[place] * ROWS.length + step.row[place];
         depths.set(key, Math.max(depths.get(key) || 0, depth + 1));
       });
     }
@@ -72,10 +72,10 @@ function scaleprofTimeline(figure, timeline, colored) {
     const order = Array.from(ranks.keys()), chosen = ranks.indexOf(chosenRank === "" ? null : Number(chosenRank));
     if (chosen > 0 && ranks.length > 4) order.unshift(...order.splice(chosen, 1));
     order.forEach((of) => {
-      const rows = showHost ? [0, 1, 2] : [1, 2];
+      const rows = showHost ? [PATH, 0, 1, 2] : [PATH, 1, 2];
       const start = top;
       for (const row of rows) {
-        const many = depths.get(of * 3 + row);
+        const many = depths.get(of * ROWS.length + row);
         if (!many) continue;
         for (let depth = 0; depth < many; depth++) {
           lines.push({ of, row, depth, top, height: HEIGHT[row], slices: [] });
@@ -227,7 +227,7 @@ function scaleprofTimeline(figure, timeline, colored) {
     const each = (width - LEFT - 8) / (last - first), of = Math.max(1, ranks.length), high = (MAP - 6) / of;
     pen.globalAlpha = 0.8;
     for (let place = 0; place < count; place++) {
-      if (slices.row[place] === 0) continue;
+      if (slices.row[place] === 0 || slices.row[place] === PATH) continue;
       const left = LEFT + (slices.at[place] - first) * each, top = 2 + slices.rank[place] * high, tall = Math.max(high - 0.5, 0.5);
       pen.fillStyle = colorOf(place);
       pen.fillRect(left, top, Math.max(slices.dur[place] * each, 0.6), tall);
