@@ -26,7 +26,7 @@ _PART_OF = {
 }  # fmt: skip
 _COLORS = {
     "compute": "compute", "exposed_transfer": "exposed_transfer", "exposed_memory": "exposed_memory", "input": "series-1", "pauses": "series-3",
-    "encode": "series-5", "host": "idle", "unexplained": "muted",
+    "encode": "series-5", "host": "idle", "unexplained": "series-4",
 }  # fmt: skip
 NEEDS = {**TIME_NEEDS, "chains": chains}
 MOST_KINDS = 40

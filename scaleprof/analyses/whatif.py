@@ -4,7 +4,7 @@ Each change is replayed alone, then all that helps jointly; gains are never adde
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from scaleprof.align import RunView
 from scaleprof.analyses.base import Analysis, duration, many, percent, run_name
@@ -17,13 +17,32 @@ from scaleprof.analyses.run_graph import run_graph
 from scaleprof.errors import InputError, OptionError
 from scaleprof.results import Axis, Chart, Layer, Metric, Result, Table
 
-LEAST_EFFECT = 0.001
+TOGETHER = "together"
+LEAST_EFFECT = 0.005
 """Of the step: what changes less is not listed."""
 LINKS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0)
 """Multiples of the bandwidth that are replayed for the picture."""
 ENOUGH_BANDWIDTH = 1e6
 _SAME = "computation that slows down or speeds up because more or less communication runs beside it is not a part of a replay"
 _PAUSES = {Doing.GC: "gc", Doing.COMPILE: "compile", Doing.CHECKPOINT: "checkpoint"}
+
+
+_SAID = {
+    "no_transfer": "If links took no time",
+    "no_stragglers": "If all ranks took as long as their mean",
+    "overlap": "If nothing waited for communication before the end of a step",
+    "half_gradients": "With half the bytes of gradients, coding them not counted",
+    "no_input": "If input were there when it is asked for",
+    "no_pauses": "Without garbage collection, compilation and checkpoints",
+    "no_host_syncs": "If the host never waited for the device",
+    "no_launches": "If the host launched a step at once, as CUDA graphs do",
+    "no_syncbn": "Without SyncBatchNorm",
+    "link_x2": "With links twice as fast",
+    "link_x10": "With links ten times as fast",
+    "latency_half": "With half the latency",
+    TOGETHER: "With all of that together",
+}
+"""Scenarios in a sentence."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +56,11 @@ class Scenario:
     is_joint: bool = True
     """It is a part of the joint scenario; of two that are the same thing more or less, only one is."""
 
+    @property
+    def sentence(self) -> str:
+        """`With links twice as fast`."""
+        return _SAID.get(self.name, f"{self.label[0].upper()}{self.label[1:]}")
+
 
 def conclude(view: RunView, options: None) -> Result | None:
     """Every change that has an effect, with the step that it leads to; None where the run has no graph."""
@@ -44,7 +68,7 @@ def conclude(view: RunView, options: None) -> Result | None:
     if run is None:
         return None
     editor = Editor(view, run)
-    scenarios = scenarios_of(editor)
+    scenarios = with_joint(scenarios_of(editor))
     every = [one.edit for one in scenarios]
     base, *times = editor.step_ms([Edit(), *every])
     found = [(one, ms) for one, ms in zip(scenarios, times, strict=True) if abs(ms / base - 1) >= LEAST_EFFECT]
@@ -54,8 +78,10 @@ def conclude(view: RunView, options: None) -> Result | None:
     metrics = [
         Metric(f"whatif.{one.name}.speedup", one.label, base / ms, "x", note=_saved(base, ms)) for one, ms in found
     ]
-    best, best_ms = next(((one, ms) for one, ms in found if ms < base), found[0])
-    words = f"{best.label[0].upper()}{best.label[1:]}: {duration(best_ms)} a step instead of {duration(base)}, {base / best_ms:.2f} times as fast"
+    best, best_ms = next(((one, ms) for one, ms in found if one.name != TOGETHER), found[0])
+    words = (
+        f"{best.sentence}: {duration(best_ms)} a step instead of {duration(base)}, {base / best_ms:.2f} times as fast"
+    )
     low = abs(fidelity_of(run) - 1) > FIDELITY
     charts = [_chart(found, base)]
     if editor.transfers.size:
@@ -155,16 +181,16 @@ def scenarios_of(editor: Editor) -> list[Scenario]:
         found += [
             Scenario("link_x2", "links twice as fast", Edit(link=2), is_joint=False),
             Scenario("link_x10", "links ten times as fast", Edit(link=10), is_joint=False),
-            Scenario("no_transfer", "links that take no time", Edit(link=ENOUGH_BANDWIDTH, latency=0)),
+            Scenario("no_transfer", "links take no time", Edit(link=ENOUGH_BANDWIDTH, latency=0)),
             Scenario("latency_half", "half the latency", Edit(latency=0.5), is_joint=False),
-            Scenario("no_stragglers", "all ranks as fast as their mean", Edit(no_stragglers=True)),
-            Scenario("overlap", "communication that is hidden wherever it can be", Edit(overlap=True), is_joint=False),
+            Scenario("no_stragglers", "no stragglers", Edit(no_stragglers=True)),
+            Scenario("overlap", "nothing waits early", Edit(overlap=True), is_joint=False),
         ]
         if editor.is_gradient.any():
             found.append(
                 Scenario(
                     "half_gradients",
-                    "gradients of half the bytes, coding them not counted",
+                    "half the gradient bytes",
                     Edit(compress=HALVED),
                     is_joint=False,
                 )
@@ -173,7 +199,7 @@ def scenarios_of(editor: Editor) -> list[Scenario]:
             found += [
                 Scenario(
                     f"rank_{rank}_normal",
-                    f"rank {rank} as fast as the median of the others",
+                    f"rank {rank} like the others",
                     Edit(normal_rank=rank),
                     is_joint=False,
                 )
@@ -182,23 +208,37 @@ def scenarios_of(editor: Editor) -> list[Scenario]:
     if Doing.SYNC_BATCH_NORM in kinds:
         found.append(Scenario("no_syncbn", "no SyncBatchNorm", Edit(no_sync_batch_norm=True)))
     if Doing.INPUT in kinds:
-        found.append(
-            Scenario("no_input", "input that is there when it is asked for", Edit(without=frozenset(("input",))))
-        )
+        found.append(Scenario("no_input", "input always there", Edit(without=frozenset(("input",)))))
     if kinds & set(_PAUSES):
         found.append(
             Scenario(
                 "no_pauses",
-                "no garbage collection, compilation or checkpoint",
+                "no pauses",
                 Edit(without=frozenset(_PAUSES.values())),
             )
         )
     if Doing.LAUNCH in kinds:
         found += [
-            Scenario("no_host_syncs", "a host that never waits for the device", Edit(no_host_syncs=True)),
-            Scenario("no_launches", "a host that launches a step at once (CUDA graphs)", Edit(no_launches=True)),
+            Scenario("no_host_syncs", "no host syncs", Edit(no_host_syncs=True)),
+            Scenario("no_launches", "launched at once", Edit(no_launches=True)),
         ]
     return found
+
+
+def with_joint(scenarios: Sequence[Scenario]) -> list[Scenario]:
+    """The scenarios, and all that are no less of another, together, where there are several."""
+    parts = [one.edit for one in scenarios if one.is_joint]
+    if len(parts) < 2:
+        return list(scenarios)
+    nothing = Edit()
+    joint = {
+        one.name: getattr(edit, one.name)
+        for edit in parts
+        for one in fields(Edit)
+        if getattr(edit, one.name) != getattr(nothing, one.name)
+    }
+    joint["without"] = frozenset().union(*(edit.without for edit in parts))
+    return [*scenarios, Scenario(TOGETHER, "all of it", Edit(**joint))]
 
 
 def _suspects(editor: Editor, *, most: int = 3) -> list[int]:
@@ -217,28 +257,27 @@ def _table(found: Sequence[tuple[Scenario, float]], base: float) -> Table:
 
 
 def _chart(found: Sequence[tuple[Scenario, float]], base: float) -> Chart:
-    best, ms = found[0]
+    best, ms = next(((one, value) for one, value in found if one.name != TOGETHER), found[0])
     labels = [one.label for one, _ in found]
     return Chart(
         "whatif",
         "bars",
-        _title(best.label, ms / base),
+        _title(best, ms / base),
         f"a step as measured takes {duration(base)}",
         Axis("change", scale="category"),
         Axis("time a step", "ms", from_zero=True),
         (
             Layer("replayed", labels, [value for _, value in found], color="series-1", text=[f"{base / value:.2f}×" for _, value in found]),
-            Layer("as measured", labels, [base] * len(found), style="reference"),
         ),
         how="The graph of what waited for what, replayed with the durations that the change leads to; everything else stays as it was observed, "
         "so that no change gives the measured step. Each bar is one change alone: gains do not add up.",
     )  # fmt: skip
 
 
-def _title(label: str, share: float) -> str:
+def _title(best: Scenario, share: float) -> str:
     if share >= 1:
         return "No change makes the step shorter"
-    return f"{label[0].upper()}{label[1:]} would make a step {percent(1 - share)} shorter"
+    return f"{best.sentence}, a step would be {percent(1 - share)} shorter"
 
 
 def _links_chart(editor: Editor, base: float) -> Chart:
@@ -254,7 +293,7 @@ def _links_chart(editor: Editor, base: float) -> Chart:
         Axis("time a step", "ms", from_zero=True),
         (
             Layer("replayed", list(LINKS), times, color="series-1"),
-            Layer("links that take no time", [LINKS[0], LINKS[-1]], [limit, limit], style="reference"),
+            Layer("links take no time", [LINKS[0], LINKS[-1]], [limit, limit], style="reference"),
         ),
         how="Of each transfer what the latency of its link takes stays, the rest is divided; threads that share a link take turns on it.",
     )

@@ -28,7 +28,7 @@ const scaleprofTimelineParts = (function () {
 
   const MEANING = {
     "#2d48a9": "compute", "#d4801e": "transfer", "#85175c": "blocked in communication", "#027a52": "copies", "#3b2fb5": "input",
-    "#e24144": "waits for the device", "#006700": "garbage, checkpoint, compilation", "#439ac4": "allocation", "#8d96a4": "host",
+    "#e24144": "waits for the device", "#006700": "garbage, checkpoint, compilation", "#439ac4": "allocation", "#8d96a4": "host", "#5b6676": "critical path",
   };
 
   // The colours that some step uses, with what they mean.

@@ -198,7 +198,9 @@ def test_the_section_ranks_changes_by_what_they_bring(late: RunView) -> None:
     # Rank 0 then ends at 140 ms; rank 1, which does 10 ms more before it waits, at 150.
     assert values["whatif.no_transfer.speedup"] == pytest.approx(200 / 145, rel=1e-4)
     assert values["whatif.no_stragglers.speedup"] == pytest.approx(200 / 180)
-    assert result.headline.startswith("Links that take no time: 145 ms a step instead of 200 ms, 1.38 times as fast")
+    assert result.headline.startswith("If links took no time: 145 ms a step instead of 200 ms, 1.38 times as fast")
+    # 70 ms of compute, no transfer, 10 ms, 40 ms and 10 ms.
+    assert values["whatif.together.speedup"] == pytest.approx(200 / 130, rel=1e-4)
     steps = result.tables["whatif"]["step_ms"]
     assert steps[0] == pytest.approx(200)
     assert steps[1:] == sorted(steps[1:])
