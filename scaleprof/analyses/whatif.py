@@ -14,14 +14,13 @@ from scaleprof.analyses.editor import Editor
 from scaleprof.analyses.edits import HALVED, Edit
 from scaleprof.analyses.micro_batches import change_ms
 from scaleprof.analyses.run_graph import run_graph
+from scaleprof.analyses.whatif_grid import LINKS, grid_of
 from scaleprof.errors import InputError, OptionError
 from scaleprof.results import Axis, Chart, Layer, Metric, Result, Table
 
 TOGETHER = "together"
 LEAST_EFFECT = 0.005
 """Of the step: what changes less is not listed."""
-LINKS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0)
-"""Multiples of the bandwidth that are replayed for the picture."""
 ENOUGH_BANDWIDTH = 1e6
 _SAME = "computation that slows down or speeds up because more or less communication runs beside it is not a part of a replay"
 _PAUSES = {Doing.GC: "gc", Doing.COMPILE: "compile", Doing.CHECKPOINT: "checkpoint"}
@@ -83,6 +82,10 @@ def conclude(view: RunView, options: None) -> Result | None:
         f"{best.sentence}: {duration(best_ms)} a step instead of {duration(base)}, {base / best_ms:.2f} times as fast"
     )
     low = abs(fidelity_of(run) - 1) > FIDELITY
+    tables = {"whatif": _table(found, base)}
+    grid = grid_of(editor, base, {one.name: ms for one, ms in found})
+    if len(grid):
+        tables["whatif_grid"] = grid
     charts = [_chart(found, base)]
     if editor.transfers.size:
         charts.append(_links_chart(editor, base))
@@ -91,7 +94,7 @@ def conclude(view: RunView, options: None) -> Result | None:
         "What if",
         words + (" (low fidelity)" if low else ""),
         (*metrics, fidelity_metric(run)),
-        {"whatif": _table(found, base)},
+        tables,
         tuple(charts),
         caveats=(*caveats_of(run), _SAME),
     )

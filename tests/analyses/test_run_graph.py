@@ -208,6 +208,17 @@ def test_the_section_ranks_changes_by_what_they_bring(late: RunView) -> None:
     assert dict(zip(links.layers[0].x, links.layers[0].y, strict=True))[0.5] == pytest.approx(260)
 
 
+def test_the_grid_holds_every_combination(late: RunView) -> None:
+    result = whatif.conclude(late, None)
+    assert result is not None
+    grid = {tuple(row[:-1]): row[-1] for row in result.tables["whatif_grid"].rows()}
+    columns = tuple(result.tables["whatif_grid"].columns)
+    assert columns == ("link", "no_stragglers", "half_gradients", "step_ms")
+    assert len(grid) == 11 * 4
+    # As measured; on paper; and both at once: 70 + 15 + 50.
+    assert (grid[1.0, 0, 0], grid[2.0, 0, 0], grid[2.0, 1, 0], grid[2.0, 1, 1]) == pytest.approx((200, 170, 150, 135))
+
+
 def test_a_report_has_both_sections() -> None:
     report = analyze([next(SAMPLES.glob("emulated-ddp-n2-*"))])
     names = [section.name for section in report.runs[0].sections]
