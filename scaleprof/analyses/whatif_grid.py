@@ -25,7 +25,7 @@ MOST_NODES = 60_000_000
 
 
 def grid_of(editor: Editor, base_ms: float, effects: dict[str, float]) -> Table:
-    """One row a combination: link, a column of 0 and 1 for each switch, and step_ms. Of `effects`, steps by scenario, those that change most are offered.
+    """One row a combination: link, 0 or 1 for each switch, step_ms. Of `effects`, steps by scenario, those that change most are offered.
 
     Empty where nothing can be chosen.
     """
