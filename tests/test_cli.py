@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scaleprof import __version__, cli
+from scaleprof import __version__
 from scaleprof.cli import commands, main
 from scaleprof.errors import OptionError, ScaleprofError
 from scaleprof.results import Report
@@ -106,7 +106,7 @@ def test_exit_codes(error: BaseException, code: int, monkeypatch: pytest.MonkeyP
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(cli, "_analyzed", fail)
+    monkeypatch.setattr("scaleprof.cli.reports.analyzed", fail)
     assert main(["analyze", "."]) == code
 
 

@@ -36,7 +36,8 @@ MAY_IMPORT = {
     "pipeline": FLOWING
     | FAMILIES - {"collect", "launch", "synth"}
     | {"align", "models", "engine", "cache", "redaction", "settings"},
-    "cli": FLOWING | {"pipeline", "launch", "render", "settings", "synth"},
+    "tables": FLOWING | {"analyses", "models", "readers"},
+    "cli": FLOWING | {"pipeline", "tables", "launch", "render", "settings", "synth"},
     "lightning": {"collect"},
     "huggingface": {"collect"},
     "horovod": {"collect", "run"},

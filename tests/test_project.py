@@ -23,7 +23,7 @@ NAMES = [str(file.relative_to(PACKAGE)) for file in FILES]
 HEAVY = ("torch", "pandas", "plotly", "scipy", "numpy", "rich", "click", "jinja2")
 
 FENCES = {"pipeline.py": 2, "collect/guard.py": 1}
-MAY_PRINT = {"cli.py", "render/terminal.py"}
+MAY_PRINT = {"render/terminal.py"}
 INSIDE_THE_JOB = {f"scaleprof.launch.{name}" for name in ("demo_job", "emulated", "strategy_jobs", "sync_batch_norm")}
 
 RECORDED = [ROOT / "sample_traces", PACKAGE / "launch" / "demo_study", ROOT / "reports"]

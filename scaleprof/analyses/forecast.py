@@ -1,17 +1,18 @@
 """What a study says of sizes that nobody measured: the law of its sizes, with numbers, tables and what may be wrong (`method` 5.3, 5.4).
 
-Which law, and how far to trust it, is `models.extrapolation`; how it is drawn, `forecast_chart`. This is the law of whole steps. A model by class
-of time, which knows what a larger size changes, predicts into the same table: its rows would stand beside these under a law of their own.
+Which law, and how far to trust it, is `models.extrapolation`; how it is drawn, `forecast_chart`; what each class of time is expected to be,
+`forecast_parts`. The model by class of time is one of the laws: where another one is taken, its rows stand beside those of that one.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scaleprof.analyses.base import listed, many, percent
+from scaleprof.analyses.parts import parts_of
 from scaleprof.analyses.study import Scaled, Size
 from scaleprof.models import laws
 from scaleprof.models.extrapolation import (
@@ -21,12 +22,12 @@ from scaleprof.models.extrapolation import (
     INDICATIVE,
     PREDICTED,
     Extrapolation,
-    Measured,
     extrapolate,
     most_ranks,
     trust_in,
 )
 from scaleprof.models.laws import Floats
+from scaleprof.models.rivals import Measured
 from scaleprof.results import Metric, Table
 
 LEAST_SPREAD = 0.001
@@ -36,7 +37,10 @@ SHOWN = (PREDICTED, INDICATIVE / 2, INDICATIVE, 2 * INDICATIVE)
 MARGINAL = 0.7
 """The efficiency of a doubling that is still worth it: ranks twice as many do 1.4 times as much."""
 _Z95 = 1.959964
-_SHORT = {"amdahl": "Amdahl", "logarithmic": "logarithmic", "gustafson": "Gustafson", "usl": "USL"}
+SHORT = {
+    "amdahl": "Amdahl", "logarithmic": "logarithmic", "gustafson": "Gustafson", "usl": "USL", "pmnf": "Extra-P", "components": "by class",
+}  # fmt: skip
+"""Laws in a table or a tile."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class Forecast:
     @property
     def is_on_one_node(self) -> bool:
         """Whether no size that the law was fitted to crosses a link between nodes."""
-        return bool(self.sizes) and all(_nodes(size) == 1 for size in self.sizes)
+        return bool(self.sizes) and all(size.nodes == 1 for size in self.sizes)
 
 
 def forecast(study: Scaled) -> Forecast:
@@ -74,7 +78,7 @@ def forecast(study: Scaled) -> Forecast:
         return Forecast(
             study, None, f"a law needs at least {FEWEST_SIZES} sizes that can be judged, and there are {len(judged)}"
         )
-    across = [size for size in judged if _nodes(size) > 1]
+    across = [size for size in judged if size.nodes > 1]
     if across and len(across) < FEWEST_ACROSS:
         last = many(across[0].ranks, "rank")
         return Forecast(
@@ -84,27 +88,27 @@ def forecast(study: Scaled) -> Forecast:
             "sizes on several nodes",
         )
     used = across or judged
-    measured = _measured(used)
-    if measured is None:
+    spreads = _spreads(used)
+    if spreads is None:
         return Forecast(study, None, "a size has no interval: a law needs at least 6 steady steps of each")
+    ranks = np.array([float(size.ranks) for size in used])
+    rates = np.array([size.throughput.value for size in used])
+    measured = Measured(ranks, rates, spreads, parts_of(study.series.kind, used, ranks / rates), study.doubt)
     aside = tuple(size.ranks for size in judged if size not in used)
     return Forecast(study, extrapolate(measured, study.series.kind), "", tuple(used), aside)
 
 
-def _nodes(size: Size) -> int:
-    """How many nodes a size lies on; 0 where nobody knows."""
-    return max(view.info.nodes or 0 for view in size.views)
-
-
-def _measured(sizes: Sequence[Size]) -> Measured | None:
+def _spreads(sizes: Sequence[Size]) -> Floats | None:
+    """The standard deviation of each size's throughput as a share; None where one is not known."""
     spreads = []
     for size in sizes:
-        low, high = size.throughput.low, size.throughput.high
-        if low is None or high is None or low <= 0:
-            return None
-        spreads.append(max(math.log(high / low) / (2 * _Z95), LEAST_SPREAD))
-    ranks = np.array([float(size.ranks) for size in sizes])
-    return Measured(ranks, np.array([size.throughput.value for size in sizes]), np.array(spreads))
+        low, high, spread = size.throughput.low, size.throughput.high, size.spread
+        if spread is None:
+            if low is None or high is None or low <= 0:
+                return None
+            spread = math.log(high / low) / (2 * _Z95)
+        spreads.append(max(spread, LEAST_SPREAD))
+    return np.array(spreads)
 
 
 def metrics_of(one: Forecast, target: float) -> list[Metric]:
@@ -114,7 +118,7 @@ def metrics_of(one: Forecast, target: float) -> list[Metric]:
     prefix, label, law = f"scaling.{one.study.series.id}", one.study.series.label, one.law
     fitted = law.used
     sizes = f"fitted to {listed([size.ranks for size in one.sizes])} ranks"
-    found = [Metric(f"{prefix}.law", f"Law of scaling ({label})", _SHORT[fitted.law.id], note=sizes)]
+    found = [Metric(f"{prefix}.law", f"Law of scaling ({label})", SHORT[fitted.law.id], note=sizes)]
     reference = float(one.study.reference or 1)
     numbers: dict[str, tuple[str, Callable[[Floats], Floats]]] = {}
     if fitted.law is laws.AMDAHL:
@@ -131,7 +135,17 @@ def metrics_of(one: Forecast, target: float) -> list[Metric]:
         low, high = np.quantile(function(fitted.draws), [0.025, 0.975])
         value = float(function(fitted.fitted.coefficients))
         found.append(Metric(f"{prefix}.{id}", f"{words} ({label})", value, "", float(low), float(high), better="lower"))
-    return [*found, *_knees(one, law, target)]
+    return [*found, *_knees(one, law, target), _cheapest(one)]
+
+
+def _cheapest(one: Forecast) -> Metric:
+    """The measured size at which a sample takes the least time of ranks: what a job costs where ranks are paid by the hour."""
+    least = min(one.study.sizes, key=lambda size: size.ranks / size.throughput.value)
+    dearest = max(one.study.sizes, key=lambda size: size.ranks / size.throughput.value)
+    saved = 1 - least.ranks / least.throughput.value / (dearest.ranks / dearest.throughput.value)
+    note = f"of those measured: {percent(saved)} less time of ranks a sample than at {dearest.ranks}"
+    id, label = f"scaling.{one.study.series.id}.cheapest", f"Cheapest size ({one.study.series.label})"
+    return Metric(id, label, least.ranks, note=note)
 
 
 def _knees(one: Forecast, law: Extrapolation, target: float) -> list[Metric]:
@@ -155,8 +169,8 @@ def _knees(one: Forecast, law: Extrapolation, target: float) -> list[Metric]:
     )
     found = []
     for id, words, holds, more in wanted:
-        if id == "peak" and law.used.law is not laws.USL:
-            continue  # under the other laws throughput never falls
+        if id == "peak" and law.used.law in (laws.AMDAHL, laws.LOGARITHMIC, laws.GUSTAFSON):
+            continue  # under these throughput never falls
         value, (low, high) = most_ranks(law, holds)
         if value:
             trust = trust_in(value, law.largest)
@@ -177,12 +191,17 @@ def _knees(one: Forecast, law: Extrapolation, target: float) -> list[Metric]:
 
 
 def prediction_table(forecasts: Sequence[Forecast]) -> Table:
-    """Every study at some multiples of its largest size: efficiency and step time, with 95 % and 80 % intervals of the efficiency."""
+    """Every study at some multiples of its largest size: efficiency and step time, with 95 % and 80 % intervals of the efficiency.
+
+    Where the classes of time are known and another law is taken, what the model by class says follows. Step times are left out where the batch is
+    not known.
+    """
     columns = (
         "series",
         "law",
         "ranks",
         "trust",
+        "throughput",
         "step_ms",
         "step_low_ms",
         "step_high_ms",
@@ -194,22 +213,30 @@ def prediction_table(forecasts: Sequence[Forecast]) -> Table:
     for one in forecasts:
         if one.law is None:
             continue
-        for times in SHOWN:
-            ranks = round(times * one.law.largest)
-            asked = one.law.at(ranks)
-            if asked.value is None or asked.within_80 is None:
-                continue
-            per_rank = one.rate * ranks
-            spans = [asked.value, *asked.within_95, *asked.within_80]
-            efficiencies = [value / per_rank for value in spans]
-            step = _step_ms(one, ranks)
-            rows.append(
-                [
-                    one.study.series.label, _SHORT[one.law.used.law.id], ranks, asked.trust, step / asked.value,
-                    step / asked.within_95[1], step / asked.within_95[0], *efficiencies,
-                ]
-            )  # fmt: skip
+        rows += _predicted(one, one.law)
+        by_class = by_components(one.law)
+        if by_class is not None and one.law.used.law.id != "components":
+            rows += _predicted(one, by_class)
     return Table.of_rows((*columns, "from_80_share", "to_80_share"), rows)
+
+
+def by_components(law: Extrapolation) -> Extrapolation | None:
+    """The same study with the model by class of time in use, alone; None where the classes are not known."""
+    return replace(law, used=law.components, others=(), held_out=()) if law.components else None
+
+
+def _predicted(one: Forecast, law: Extrapolation) -> list[list[object]]:
+    rows: list[list[object]] = []
+    for times in SHOWN:
+        ranks = round(times * law.largest)
+        asked = law.at(ranks)
+        if asked.value is None or asked.within_80 is None:
+            continue
+        efficiencies = [end / (one.rate * ranks) for end in (asked.value, *asked.within_95, *asked.within_80)]
+        steps = _steps_ms(one, ranks, (asked.value, asked.within_95[1], asked.within_95[0]))
+        label, short = one.study.series.label, SHORT[law.used.law.id]
+        rows.append([label, short, ranks, asked.trust, asked.value, *steps, *efficiencies])
+    return rows
 
 
 def held_out_table(forecasts: Sequence[Forecast]) -> Table:
@@ -223,25 +250,25 @@ def held_out_table(forecasts: Sequence[Forecast]) -> Table:
         if one.law is None:
             continue
         ranks = one.sizes[-1].ranks
-        step = _step_ms(one, ranks)
         for check in one.law.held_out:
             asked = check.prediction
             assert asked.value is not None
+            ends = (asked.value, asked.within_95[1], asked.within_95[0], check.measured)
             rows.append(
                 [
-                    one.study.series.label, _SHORT[check.law.id], "yes" if check.law is one.law.used.law else "",
-                    listed([size.ranks for size in one.sizes[:-1]]), ranks, step / asked.value, step / asked.within_95[1],
-                    step / asked.within_95[0], step / check.measured, check.measured / asked.value - 1, _where(check.is_inside),
+                    one.study.series.label, SHORT[check.law.id], "yes" if check.law.id == one.law.used.law.id else "",
+                    listed([size.ranks for size in one.sizes[:-1]]), ranks, *_steps_ms(one, ranks, ends),
+                    check.measured / asked.value - 1, _where(check.is_inside),
                 ]
             )  # fmt: skip
     return Table.of_rows(columns, rows)
 
 
-def _step_ms(one: Forecast, ranks: int) -> float:
-    """What to divide by a throughput to have the step time at so many ranks."""
+def _steps_ms(one: Forecast, ranks: int, rates: Sequence[float]) -> list[float | None]:
+    """Step times at so many ranks for some throughputs; None where the batch is not known."""
     last = one.sizes[-1]
     samples = last.local_batch * (last.ranks if one.study.series.kind == "strong" else ranks)
-    return samples * 1e3
+    return [samples * 1e3 / rate if samples else None for rate in rates]
 
 
 def _where(is_inside: bool) -> str:
@@ -280,7 +307,7 @@ def _of_law(one: Forecast, law: Extrapolation) -> list[str]:
             f"{one.sizes[-1].ranks} ranks takes {percent(abs(off))} {'less' if off < 0 else 'more'} than it does, outside the 95 % interval: what it "
             "says of larger sizes may miss by more than its band"
         )
-    if law.is_held:
+    if law.is_held and law.used.law.id != "components":
         found.append(
             f"series {label}: a coefficient of {name} would be negative and is held at 0, since a rank does more the more ranks there are"
         )
@@ -297,8 +324,8 @@ def how(one: Forecast) -> str:
     others = [other.law.name for other in one.law.others]
     alike = f" The band spans {' and '.join(others)} as well, which the sizes do not rule out." if others else ""
     return (
-        f"Line: {one.law.used.law.formula}, least squares of relative residuals, coefficients not negative; from four sizes on another law takes its "
-        "place where it misses the largest size, left out, and the other one does not. Band: a bootstrap (seeded) over the uncertainty of each size "
-        f"and what the law misses.{alike} Up to {PREDICTED} times the largest size is called predicted, up to {INDICATIVE} times indicative, beyond "
-        f"that speculative; beyond {FARTHEST} times there is no number. No band is a guarantee."
+        f"Line: {one.law.used.law.formula}, least squares of the logarithms of the residuals, a size counting by its ranks, coefficients not "
+        "negative. From four sizes on the law is taken that predicts each size best from the smaller ones. Band, for what would be measured: a "
+        f"bootstrap (seeded) over the uncertainty of each size and what the law misses.{alike} Up to {PREDICTED} times the largest size is called "
+        f"predicted, up to {INDICATIVE} times indicative, beyond that speculative; beyond {FARTHEST} times there is none. No band is a guarantee."
     )

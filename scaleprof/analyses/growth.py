@@ -112,7 +112,7 @@ def _selected(series: Series, sizes: Sequence[PerSample]) -> Result:
         f"Growth ({series.label})",
         last.tau_ms - first.tau_ms,
         "ms",
-        note=f"ms per sample and rank, {last.ranks} against {many(first.ranks, 'rank')}",
+        note=f"per sample and rank, {last.ranks} against {many(first.ranks, 'rank')}",
         better="lower",
     )
     charts = (_by_size(series, sizes), _waterfall(series, first, last))

@@ -13,6 +13,9 @@ from scaleprof.analyses.study import Scaled, ScalingOptions, scaled
 from scaleprof.models.statistics import Interval
 from scaleprof.results import Axis, Chart, Layer, Metric, Result, Table, Variant
 
+_NO_CHANGE = 0.005
+"""Of the throughput of a rank: so little more or less is not worth a number."""
+
 
 def conclude(views: Sequence[RunView], options: ScalingOptions) -> Result | None:
     """Every series by size."""
@@ -72,7 +75,8 @@ def _charts_of(one: Forecast, options: ScalingOptions) -> tuple[Chart, ...]:
 
 def _headline(study: Scaled, options: ScalingOptions) -> str:
     name = study.series.title
-    name += "" if study.series.kind in name.lower() else f" ({study.series.kind} scaling)"
+    if study.series.kind != "unknown" and study.series.kind not in name.lower():
+        name += f" ({study.series.kind} scaling)"
     name += " scaling" if name.lower() in ("strong", "weak") else ""
     largest = study.largest
     if largest is None or largest.efficiency is None:
@@ -108,6 +112,7 @@ def _measured(study: Scaled) -> list[Metric]:
     prefix, largest = f"scaling.{study.series.id}", study.largest
     label = study.series.label
     metrics = [Metric(f"{prefix}.kind", f"Kind of study ({label})", study.series.kind)]
+    metrics = metrics if study.series.kind != "unknown" else []
     if largest is None or largest.efficiency is None:
         return metrics
     trend = tuple(size.efficiency.value for size in study.sizes if size.efficiency)
@@ -206,7 +211,7 @@ def _table(studies: Sequence[Scaled]) -> Table:
             efficiency = size.efficiency
             rows.append(
                 [
-                    study.series.label, study.series.kind, size.ranks, size.runs, size.local_batch, size.step_ms.value,
+                    study.series.label, study.series.kind, size.ranks, size.runs, size.local_batch or None, size.step_ms.value,
                     size.step_ms.low, size.step_ms.high, size.throughput.value, size.speedup,
                     efficiency.value if efficiency else None, efficiency.low if efficiency else None,
                     efficiency.high if efficiency else None, size.karp_flatt, size.compute_share, size.compute_scalability,
@@ -292,11 +297,10 @@ def _throughput_title(studies: Sequence[Scaled]) -> str:
         changes = list(ends)
     parts = []
     for change, study in changes:
-        first, last = study.sizes[0], study.sizes[-1]
-        way = "less" if change < 0 else "more"
-        parts.append(
-            f"{study.series.title}: a rank does {percent(abs(change))} {way} at {last.ranks} than at {first.ranks}"
-        )
+        first, last = study.sizes[0].ranks, study.sizes[-1].ranks
+        way = f"{percent(abs(change))} {'less' if change < 0 else 'more'} at {last} than"
+        way = f"as much at {last} as" if abs(change) < _NO_CHANGE else way
+        parts.append(f"{study.series.title}: a rank does {way} at {first}")
     return "; ".join(parts)
 
 

@@ -10,6 +10,7 @@ Arrays of coefficients have one more dimension than what they are for: the last 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import combinations
 from typing import Literal
 
@@ -21,6 +22,8 @@ Floats = NDArray[np.float64]
 MOST_ROUNDS = 60
 """Of Gauss and Newton; on measured curves ten do."""
 _SETTLED = 1e-9
+_ALIKE = 1e-9
+"""Part of a function that others do not give already, below which it is nothing but rounding."""
 _STEPS = (1.0, 0.5, 0.25, 0.0625, 0.0)
 _LEAST = 1e-3
 """Of the shortest time, the first coefficient to begin with: functions that are all 0 at one rank would else give a time of 0 there."""
@@ -30,7 +33,7 @@ _LEAST = 1e-3
 class Law:
     """A family of curves."""
 
-    id: Literal["amdahl", "logarithmic", "gustafson", "usl"]
+    id: Literal["amdahl", "logarithmic", "gustafson", "usl", "pmnf", "components"]
     name: str
     """In a sentence: `Amdahl's law`."""
     formula: str
@@ -69,6 +72,17 @@ USL = Law(
     "usl", "the universal scalability law", _GUNTHER, _powers(np.ones_like, lambda n: n - 1, lambda n: n * (n - 1)), 3
 )
 """X = g N / (1 + a (N - 1) + b N (N - 1)): contention a, and b for every pair of ranks that must agree."""
+
+
+def one_term(power: Fraction, logs: int) -> Law:
+    """N / X = c0 + c1 N^power log2(N)^logs, one of Extra-P's terms; without power and logs N / X = c0. Which one is the matter of `pmnf`."""
+    raised = f" N^({power})" if power not in (0, 1) else " N" * int(power)
+    raised += {0: "", 1: " log2 N"}.get(logs, f" log2(N)^{logs}")
+    formula = f"N / X = c0{' + c1' + raised if raised else ''} (a term of Extra-P; Calotoiu et al. 2013)"
+    if not raised:
+        return Law("pmnf", "Extra-P's model", formula, _powers(np.ones_like), 1)
+    term = _powers(np.ones_like, lambda n: n ** float(power) * np.log2(n) ** logs)
+    return Law("pmnf", "Extra-P's model", formula, term, 2)
 
 
 @dataclass(frozen=True)
@@ -114,29 +128,62 @@ def _nearer(law: Law, found: Floats, ranks: Floats, throughput: Floats, weights:
     return np.asarray(tried[(weights * (throughput - expected) ** 2).sum(axis=1).argmin()])
 
 
-def fit_again(fitted: Fitted, ranks: Floats, away: Floats) -> Floats:
+def fit_ratios(law: Law, ranks: Floats, throughput: Floats, weights: Floats) -> Fitted:
+    """The law with the least sum of weighted squares of the logarithms of expected over measured X, for errors that are a share of it.
+
+    Each round is a straight problem around the one before (Gauss and Newton), and goes as far as it helps.
+    """
+    basis, goal = law.basis(ranks), ranks / throughput if law.sums == "time" else throughput
+    found = above_zero(nonnegative(basis, goal[np.newaxis], weights / goal**2)[0], goal)
+    for _ in range(MOST_ROUNDS):
+        now = basis @ found
+        aim = nonnegative(basis, (now * (1 + np.log(goal / now)))[np.newaxis], weights / now**2)[0]
+        tried = found + np.multiply.outer(np.array(_STEPS), aim - found)
+        with np.errstate(divide="ignore"):  # as in `_nearer`
+            errors = (weights * np.log((tried @ basis.T) / goal) ** 2).sum(axis=1)
+        following = above_zero(tried[errors.argmin()], goal)
+        settled = np.abs(following - found).max() <= _SETTLED * following.max()
+        found = following
+        if settled:
+            break
+    return Fitted(law, found)
+
+
+def above_zero(coefficients: Floats, totals: Floats) -> Floats:
+    """Coefficients, one row or many, whose first one is no less than what keeps the sum above 0 where the other functions are all 0."""
+    first = np.maximum(coefficients[..., :1], _LEAST * totals.min())
+    return np.concatenate((first, coefficients[..., 1:]), axis=-1)
+
+
+def fit_again(fitted: Fitted, ranks: Floats, away: Floats, weights: Floats | None = None) -> Floats:
     """Coefficients of the same law, one row for each row of `away`: by how much the logarithm of every throughput is off what the law says.
 
     Relative residuals around the law as it was fitted, which makes the problem straight: exact to first order in what is off.
     """
     basis = fitted.law.basis(ranks)
     total = basis @ fitted.coefficients
-    return nonnegative(basis, total * np.exp(-away if fitted.law.sums == "time" else away), 1 / total**2)
+    shares = (np.ones_like(total) if weights is None else weights) / total**2
+    found = nonnegative(basis, total * np.exp(-away if fitted.law.sums == "time" else away), shares)
+    return above_zero(found, total)
 
 
-def nonnegative(basis: Floats, values: Floats, weights: Floats) -> Floats:
+def nonnegative(basis: Floats, values: Floats, weights: Floats, *, most: int | None = None) -> Floats:
     """Coefficients >= 0 with the least weighted squares of `values - basis @ coefficients`, exactly; one row for each row of values.
 
-    Every choice of functions is solved without bounds; the best one without a negative coefficient is the answer.
+    Every choice of functions, of `most` at a time if that is said, is solved without bounds; the best one without a negative coefficient is the
+    answer, of equals the one with the fewest functions. Functions that the sizes do not tell apart are never taken together.
     """
     count, root = basis.shape[1], np.sqrt(weights)
     scale = np.linalg.norm(basis, axis=0)
+    scale[scale == 0] = 1.0
     columns, goal = basis / scale * root[:, np.newaxis], values * root
     best, least = np.zeros((len(values), count)), np.full(len(values), np.inf)
-    for size in range(1, count + 1):
+    for size in range(1, min(count, len(basis), most or count) + 1):
         for picked in map(list, combinations(range(count), size)):
             solved = np.zeros((len(values), count))
             straight, triangle = np.linalg.qr(columns[:, picked])
+            if np.abs(np.diag(triangle)).min() <= _ALIKE * np.abs(triangle).max():
+                continue
             solved[:, picked] = np.linalg.solve(triangle, straight.T @ goal.T).T
             errors = ((goal - solved @ columns.T) ** 2).sum(axis=1)
             better = (solved >= 0).all(axis=1) & (errors < least)

@@ -8,7 +8,8 @@ from typing import Literal
 
 SAME = 0.02  # batches within 2 % of one another count as constant
 
-Kind = Literal["strong", "weak", "mixed"]
+Kind = Literal["strong", "weak", "mixed", "unknown"]
+"""What stays constant as ranks are added: the global batch, the batch of each rank, neither; or nobody says."""
 
 
 def speedup(throughput: float, reference: float) -> float:

@@ -25,7 +25,8 @@ TERMS = (
         "Law of scaling",
         "A formula for throughput by size, its coefficients fitted to the measured sizes. Amdahl: a part of every sample is not shared among ranks. "
         "Logarithmic: each doubling adds the same cost. Gustafson: what is not shared stays as it is while the work grows. USL: contention, and a "
-        "cost for every pair of ranks.",
+        "cost for every pair of ranks. Extra-P: one term of powers and logarithms. By class: compute, transfer, "
+        "waiting and the others each by its own law.",
         ("law of scaling",),
     ),
     Term(
@@ -52,6 +53,12 @@ TERMS = (
         "Where more ranks stop being worth it, by the law: the most that keep the target efficiency, the most whose doubling still gives 1.4 times "
         "as much (70 %), and those with the highest throughput.",
         ("ranks that keep", "ranks worth doubling", "ranks with the highest"),
+    ),
+    Term(
+        "cheapest-size",
+        "Cheapest size",
+        "Of the sizes measured the one at which a sample takes the least time of ranks: what counts where ranks are paid by the hour.",
+        ("cheapest size",),
     ),
     Term(
         "trust",

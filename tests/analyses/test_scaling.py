@@ -67,6 +67,13 @@ def test_growth_adds_up_exactly_and_names_the_class() -> None:
     )
 
 
+def test_a_rank_that_does_as_much_is_not_said_to_do_a_hair_less() -> None:
+    even = scaling.conclude([weak(1, 102), weak(2, 102), weak(4, 102)], ScalingOptions())
+    less = scaling.conclude(STUDY, ScalingOptions())
+    assert even is not None and even.charts[0].title.startswith("Weak: a rank does as much at 4 as at 1")
+    assert less is not None and less.charts[0].title.startswith("Weak: a rank does 36.3 % less at 4 than at 1")
+
+
 def test_of_many_series_only_the_ends_are_spoken_of() -> None:
     views = [
         replace(view, info=replace(view.info, series=f"series {place}"))

