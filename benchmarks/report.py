@@ -1,7 +1,8 @@
 """How large the page of a report is and how quickly it can be read: first text, first chart, every chart in view, and a selection that changes.
 
-Times are those of headless Chromium that draws without a GPU, from the moment at which it begins to load the file. A selection counts from the input
-to the frame after it, with all charts of the run drawn before: what must be drawn for the first time is not a part of it.
+Times are those of headless Chromium that draws without a GPU, from the moment at which it begins to load the file; a debugger is attached, which
+makes scripts slower than they are for a reader. A selection counts from the input to the frame after it, with all charts of the run drawn before:
+what must be drawn for the first time is not a part of it.
 """
 
 import argparse

@@ -35,7 +35,7 @@ def test_every_form_of_the_report_is_written(table: str, capsys: pytest.CaptureF
     assert law is not None
     assert law.value == "Amdahl"
     assert report.tables["prediction"]["ranks"].tolist() == [16, 32, 64, 128]
-    assert json.loads(Path("p.json").read_text())["made_with"]["command"].startswith("scaleprof ")
+    assert json.loads(Path("p.json").read_text())["made_with"]["command"].startswith("scaleprof")
 
 
 def test_without_an_output_the_report_has_the_name_of_the_table(table: str, capsys: pytest.CaptureFixture[str]) -> None:

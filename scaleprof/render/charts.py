@@ -4,7 +4,7 @@ A figure is made in the light palette; the page swaps its exact colours for dark
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,8 @@ from scaleprof.render.figures.scatter import scatter
 from scaleprof.render.figures.trust import DASHES
 from scaleprof.render.figures.waterfall import waterfall
 from scaleprof.render.palette import LIGHT
-from scaleprof.results import Chart, Table
+from scaleprof.render.words import LEAST_GB
+from scaleprof.results import Axis, Chart, Layer, Table
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -35,7 +36,27 @@ KINDS: dict[str, Callable[[Chart], Spec]] = {
 
 def spec_of(chart: Chart) -> Spec:
     """The chart as plotly's plain dictionary of data and layout, its title left to the page."""
-    return KINDS[chart.kind](chart)
+    return KINDS[chart.kind](_in_readable_units(chart))
+
+
+def _in_readable_units(chart: Chart) -> Chart:
+    """The chart with bandwidths in MB/s where all of an axis are below what is told in GB/s, as in the texts around it."""
+    for name, parts in (("x", ("x",)), ("y", ("y", "low", "high"))):
+        axis: Axis = getattr(chart, name)
+        values = [value for layer in chart.layers for value in getattr(layer, name) if isinstance(value, int | float)]
+        if axis.unit == "GB/s" and values and max(values) < LEAST_GB:
+            told: dict[str, Any] = {name: replace(axis, unit="MB/s")}
+            chart = replace(chart, layers=tuple(_thousandfold(layer, parts) for layer in chart.layers), **told)
+    return chart
+
+
+def _thousandfold(layer: Layer, parts: Sequence[str]) -> Layer:
+    told: dict[str, Any] = {
+        part: [None if value is None else 1_000 * value for value in values]
+        for part in parts
+        if (values := getattr(layer, part)) is not None
+    }
+    return replace(layer, **told)
 
 
 def figure_of(chart: Chart) -> "go.Figure":

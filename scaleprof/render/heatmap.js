@@ -60,10 +60,16 @@ function scaleprofHeatmap(plot, traces, layout, width, redraw) {
     for (const label of rowLabels) label.text = label.xref === "paper" ? label.text.replace(": ", "<br>") : label.text.replace(/^.*: /, "");
   }
 
-  // Numbers lose their unit, and then themselves, where columns are too narrow for them.
+  // Numbers lose their unit, then size, then their decimals, and where not even those of a percent have room, themselves.
   function fitNumbers(column) {
-    if (column < 50) cells.text = cells.text.map((row) => row.map((text) => text.replace(/\s%$/, "")));
-    if (column < 28) cells.texttemplate = "";
+    const font = cells.textfont, bare = (form) => { cells.text = cells.text.map((row) => row.map(form)); };
+    const fits = (letters) => letters * font.size * 0.58 + 3 <= column;
+    if (fits(7)) return;
+    bare((text) => text.replace(/\s%$/, ""));
+    if (!fits(5)) font.size = 9;
+    if (!fits(5)) bare((text) => (text && String(Math.round(Number(text)))));
+    if (!fits(3)) font.size = 7.5;
+    if (!fits(3)) cells.texttemplate = "";
   }
 
   // Names take two lines in a third of the width.

@@ -1,7 +1,8 @@
 """The report as one HTML file that needs nothing else and may ask for nothing: no request leaves the page.
 
-The file forbids by a policy of hashes everything but its own three scripts. Texts come first; plotly and the figures lie in the file compressed,
-are inflated after the first paint, and every chart is drawn when it comes into view. Without scripts all texts, numbers and tables are there.
+The file forbids by a policy of hashes everything but its own three scripts. Texts come first; plotly and the figures lie in the file compressed, are
+inflated after the first paint, and every chart is drawn when it comes into view. What is not shown at first is not even a part of the document until
+it is. Without scripts all texts, numbers and tables are there.
 """
 
 import base64
@@ -19,6 +20,7 @@ from scaleprof.render import page, remarks
 from scaleprof.render.budget import BUDGET_BYTES, MOST_BYTES, Summary, shortest, summaries
 from scaleprof.render.charts import plotly_script, plotly_version
 from scaleprof.render.glossary import TERMS, term_in
+from scaleprof.render.library import library_for_pages
 from scaleprof.render.palette import DARK, LEAF_NAMES, LIGHT, NOT_TOLD_APART, PARTS, SERIES, SWAP
 from scaleprof.render.parts import with_variants
 from scaleprof.render.shipped import PageData
@@ -26,7 +28,17 @@ from scaleprof.render.tables import readable
 from scaleprof.render.words import together
 from scaleprof.results import Report
 
-SCRIPTS = ("shared.js", "timeline_parts.js", "timeline.js", "heatmap.js", "selection.js", "page.js")
+SCRIPTS = (
+    "shared.js",
+    "loading.js",
+    "timeline_parts.js",
+    "timeline.js",
+    "heatmap.js",
+    "fitting.js",
+    "whatif.js",
+    "selection.js",
+    "page.js",
+)
 """Files of the page's script, in order: the last one starts it."""
 _EARLY_SCRIPT = """(function () {
   var theme = null;
@@ -54,11 +66,13 @@ def _bytes_of(content: str) -> int:
 
 def _rendered(summary: Summary) -> str:
     report = summary.report
-    data = PageData(most_rows=summary.most_rows)
+    data = PageData(most_rows=summary.most_rows, series=tuple(one.label for one in report.series))
     comparison = page.sections_of(report.comparison, data)
     runs = page.runs_of(report, data)
     grouping = readable(report.grouping, most=500)
     overview = comparison[0] if comparison and comparison[0].name == "overview" else None
+    selected = page.selected_run(report)
+    shown = page.shown_first(comparison, runs[selected] if runs else None)
     script = "".join(_package_file(name) for name in SCRIPTS)
     content = (
         _environment()
@@ -70,7 +84,7 @@ def _rendered(summary: Summary) -> str:
             overview=overview,
             comparison=comparison[1:] if overview else comparison,
             runs=runs,
-            selected=page.selected_run(report),
+            selected=selected,
             banners=page.banners_of([run.info for run in report.runs]),
             series=report.series,
             findings=remarks.findings_of(report, [run.label for run in runs]),
@@ -83,13 +97,14 @@ def _rendered(summary: Summary) -> str:
             term_in=term_in,
             leaves=_leaves_in(report),
             plotly_version=plotly_version(),
-            policy=_policy(_EARLY_SCRIPT, script, plotly_script()),
+            policy=_policy(_EARLY_SCRIPT, script, library_for_pages(plotly_script())),
             # What follows is our own text and base64, nothing from a trace.
             style=Markup(_package_file("page.css") + _colors()),
             early_script=Markup(_EARLY_SCRIPT),
             script=Markup(script),
             plotly_island=Markup(_plotly_island()),
-            data_island=Markup(_island(_data_json(data))),
+            figures_island=Markup(_json_island({"swap": SWAP, "figures": data.opening(shown)})),
+            data_island=Markup(_json_island(data.rest(shown))),
         )
     )
     # A lone surrogate, which JSON can smuggle into a name, has no UTF-8.
@@ -104,20 +119,13 @@ def _package_file(name: str) -> str:
     return files("scaleprof.render").joinpath(name).read_text(encoding="utf-8")
 
 
-def _data_json(data: PageData) -> str:
-    content: dict[str, Any] = {
-        "swap": SWAP,
-        "charts": data.charts,
-        "tables": data.tables,
-        "timelines": data.timelines,
-        "runs": data.runs,
-    }
-    return json.dumps(content, allow_nan=False, separators=(",", ":"))
-
-
 @cache
 def _plotly_island() -> str:
-    return _island(plotly_script())
+    return _island(library_for_pages(plotly_script()))
+
+
+def _json_island(content: dict[str, Any]) -> str:
+    return _island(json.dumps(content, allow_nan=False, separators=(",", ":")))
 
 
 def _island(text: str) -> str:

@@ -8,9 +8,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scaleprof.render.page import banner_of, tile_of
+from scaleprof.render.page import banner_of
 from scaleprof.render.parts import findings_with_runs, leaf_shares, scaling_of, tiles_of, tree_of
 from scaleprof.render.remarks import caveats_of
+from scaleprof.render.tiles import tile_of
 from scaleprof.render.words import ABSENT, percent, shortened
 from scaleprof.results import Finding, Metric, Report, RunReport
 

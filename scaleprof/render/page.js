@@ -1,37 +1,16 @@
 "use strict";
-// What moves on the page: inflates figures and plotly, draws charts when they come into view, switches the theme, prints, and hands out data.
-// It computes no number of the report. Text from a trace reaches the document through textContent only.
+// What moves on the page: draws charts when they come into view, switches the theme, prints, and hands out data.
+// It computes no number of the report. Text from a trace reaches the document through textContent, or was escaped when the page was made.
 (function () {
   const root = document.documentElement;
   const config = { showSendToCloud: false, plotlyServerURL: "", displaylogo: false, displayModeBar: false, responsive: false, scrollZoom: false };
-  const plots = Array.from(document.querySelectorAll(".plot"));
+  const plots = () => Array.from(document.querySelectorAll(".plot"));
   const byId = (id) => document.getElementById(id);
-  const { element, inTwoLines } = scaleprofShared;
+  const { element, whenUnpacked } = scaleprofShared;
+  const { figures, loadCharts, swapped } = scaleprofLoading;
   let data = null;
 
-  // ---- what lies compressed in the file ----
-  async function inflate(id) {
-    const letters = atob(byId(id).textContent.trim()), bytes = new Uint8Array(letters.length);
-    for (let place = 0; place < letters.length; place++) bytes[place] = letters.charCodeAt(place);
-    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
-  }
-
-  let dataPromise = null;
-  function loadData() {
-    dataPromise = dataPromise || inflate("data-gz").then((text) => (data = JSON.parse(text)));
-    return dataPromise;
-  }
-
-  let plotlyPromise = null;
-  function loadPlotly() {
-    plotlyPromise = plotlyPromise || inflate("plotly-gz").then((source) => {
-      const script = document.createElement("script");
-      script.textContent = source; // Its hash stands in the policy of this page.
-      document.head.appendChild(script);
-      return window.Plotly;
-    });
-    return plotlyPromise;
-  }
+  const loadData = async () => (data = await scaleprofLoading.loadData());
 
   // ---- charts ----
   const onPaper = () => root.classList.contains("printing");
@@ -42,53 +21,26 @@
 
   // A copy in which every colour that is exactly one of the light palette is replaced by its dark one.
   function colored(value) {
-    if (typeof value === "string") return dark() && Object.hasOwn(data.swap, value) ? data.swap[value] : value;
+    if (typeof value === "string") return dark() ? swapped(value) : value;
     if (Array.isArray(value)) return value.map(colored);
     if (value === null || typeof value !== "object") return value;
     return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, colored(item)]));
   }
 
-  // On a narrow screen names take two lines, labels lose their second part, and what is still too long is cut at the edge.
-  function narrowed(traces, layout, width) {
-    const margin = layout.margin;
-    if (layout.yaxis.ticktext) {
-      layout.yaxis.ticktext = layout.yaxis.ticktext.map((text) => (text.length < 13 ? text : inTwoLines(text)));
-      const longest = Math.max(...layout.yaxis.ticktext.flatMap((text) => text.split("<br>")).map((line) => line.length));
-      margin.l = Math.min(margin.l, longest * 7 + 10, Math.round(width * 0.36));
-    }
-    if (traces[0].base) {
-      for (const label of layout.annotations) label.text = label.text.replace(/<\/b>.*$/, "</b>");
-      margin.r = Math.min(margin.r, 74);
-    }
-    margin.r = Math.min(margin.r, Math.round(width * 0.33));
-    layout.xaxis.nticks = 5;
-  }
-
-  // The figure for a given width, lower on paper, where two shall fit on a page; a legend that needs several lines gets them.
+  // The figure in the colours of the theme, for a given width.
   function fitted(figure, width, plot) {
     const { data: traces, layout } = colored(figure);
-    const margin = layout.margin;
     if (layout.meta) scaleprofHeatmap(plot, traces, layout, width, () => draw(plot));
-    if (width < 460) narrowed(traces, layout, width);
-    if (onPaper() && !layout.meta && layout.height < 480 && traces.length < 8) layout.height = Math.round(Math.max(Math.min(layout.height, 230), layout.height * 0.72));
-    if (layout.showlegend) {
-      let lines = 1, used = 0;
-      for (const trace of traces.filter((trace) => trace.showlegend !== false)) {
-        const wide = trace.name.length * 7 + 44;
-        if (used && used + wide > width - margin.l - margin.r) { lines += 1; used = 0; }
-        used += wide;
-      }
-      margin.t += (lines - 1) * 20;
-      layout.height += (lines - 1) * 20;
-    }
+    scaleprofFitting(traces, layout, width, onPaper());
     return { traces, layout: { ...layout, width } };
   }
 
   function draw(plot) {
-    if (!data || !window.Plotly || !plot.clientWidth) return;
-    const { traces, layout } = selection.marked(plot, fitted(data.charts[plot.id][plot.dataset.form || "figure"], plot.clientWidth, plot));
+    if (!figures[plot.id] || !window.Plotly || !plot.clientWidth) return;
+    const { traces, layout } = selection.marked(plot, fitted(figures[plot.id][plot.dataset.form || "figure"], plot.clientWidth, plot));
     plot.style.minHeight = layout.height + "px";
     plot.classList.remove("wait");
+    if (!plot.dataset.drawn) plot.textContent = ""; // what stands there without scripts
     window.Plotly.react(plot, traces, layout, config);
     plot.dataset.drawn = drawnFor();
     plot.dataset.width = plot.clientWidth;
@@ -96,10 +48,18 @@
     selection.listen(plot);
   }
 
+  // One thing after the other and each in a task of its own: the first chart is seen before the second is drawn.
+  let last = Promise.resolve();
+  function inTurn(act) {
+    last = last.catch(() => {}).then(() => new Promise((done) => setTimeout(done, 0))).then(act);
+    return last;
+  }
+
   async function drawLater(plot) {
     plot.classList.add("wait");
-    await Promise.all([loadData(), loadPlotly()]);
-    if (!plot.dataset.drawn) draw(plot);
+    await loadCharts();
+    if (!figures[plot.id]) await loadData();
+    await inTurn(() => plot.dataset.drawn || draw(plot));
   }
 
   const watcher = new IntersectionObserver((seen) => {
@@ -110,14 +70,14 @@
   }, { rootMargin: "500px 0px" });
 
   function unable() {
-    for (const plot of plots.filter((plot) => !plot.dataset.drawn)) {
+    for (const plot of plots().filter((plot) => !plot.dataset.drawn)) {
       plot.classList.remove("wait");
       plot.textContent = "This browser cannot unpack the charts; their numbers are in the tables.";
     }
   }
 
   // ---- timelines ----
-  const timelines = new Map(), timelineFigures = Array.from(document.querySelectorAll("[data-timeline]"));
+  const timelines = new Map(), timelineFigures = () => document.querySelectorAll("[data-timeline]");
   function showTimeline(figure) {
     if (!timelines.has(figure)) timelines.set(figure, scaleprofTimeline(figure, data.timelines[figure.dataset.timeline], colored));
   }
@@ -128,12 +88,20 @@
     }
   }, { rootMargin: "500px 0px" });
 
+  // ---- what-ifs ----
+  const whatIfWatcher = new IntersectionObserver((seen) => {
+    for (const entry of seen.filter((entry) => entry.isIntersecting)) {
+      whatIfWatcher.unobserve(entry.target);
+      loadData().then(() => scaleprofWhatIf.build(entry.target, data.tables[entry.target.dataset.grid])).catch(unable);
+    }
+  }, { rootMargin: "500px 0px" });
+
   // Draw again what was drawn for another width, theme or selection: at once what is in view, the rest one by one behind it.
   const isOld = (plot) => plot.dataset.drawn && plot.clientWidth && (plot.dataset.drawn !== drawnFor() || Number(plot.dataset.width) !== plot.clientWidth || plot.dataset.marks !== selection.marks(plot));
   let later = 0;
   function refresh() {
     clearTimeout(later);
-    const old = [...Array.from(timelines.keys()).filter((figure) => figure.clientWidth), ...plots.filter(isOld)];
+    const old = [...Array.from(timelines.keys()).filter((figure) => figure.clientWidth), ...plots().filter(isOld)];
     const places = old.map((part) => part.getBoundingClientRect());
     const isSeen = (_, place) => places[place].bottom > 0 && places[place].top < window.innerHeight;
     const again = (part) => (timelines.has(part) ? timelines.get(part)() : isOld(part) && draw(part));
@@ -253,8 +221,7 @@
 
   // What several charts have in common stands once in the file.
   document.addEventListener("toggle", ({ target }) => {
-    const first = target.dataset.of && byId("title-" + target.dataset.of).closest("figure");
-    if (first) target.querySelector("p").textContent = first.querySelector(".how p").textContent;
+    if (target.dataset.of) loadData().then(() => (target.querySelector("p").textContent = data.charts[target.dataset.of].how));
   }, true);
 
   // ---- notes on words ----
@@ -283,8 +250,8 @@
       const box = table.parentElement, wide = box.scrollWidth;
       if (wide > box.clientWidth) table.style.zoom = (box.clientWidth / wide) * 0.99;
     }
-    for (const plot of plots) if (plot.clientWidth) draw(plot);
-    if (data) for (const figure of timelineFigures) if (figure.clientWidth) showTimeline(figure);
+    for (const plot of plots()) if (plot.clientWidth) draw(plot);
+    if (data) for (const figure of timelineFigures()) if (figure.clientWidth) showTimeline(figure);
     for (const drawTimeline of timelines.values()) drawTimeline();
   }
   window.addEventListener("beforeprint", forPaper);
@@ -295,14 +262,21 @@
     refresh();
   });
   byId("print").addEventListener("click", async () => {
-    await Promise.all([loadData(), loadPlotly()]);
+    await Promise.all([loadCharts(), loadData()]);
     window.print();
   });
 
-  // ---- start: text is there already, the library comes after the first paint ----
-  for (const plot of plots) watcher.observe(plot);
-  for (const figure of timelineFigures) timelineWatcher.observe(figure);
+  // ---- start: text is seen first, then the library and the figures are unpacked, and behind the first charts all the rest ----
+  function watch(part) {
+    for (const plot of part.querySelectorAll(".plot")) watcher.observe(plot);
+    for (const figure of part.querySelectorAll("[data-timeline]")) timelineWatcher.observe(figure);
+    for (const card of part.querySelectorAll("[data-grid]")) whatIfWatcher.observe(card);
+  }
+  watch(document);
+  whenUnpacked(watch);
   selection.follow();
   mark();
-  requestAnimationFrame(() => setTimeout(() => Promise.all([loadData(), loadPlotly()]).catch(unable), 0));
+  const isPainted = performance.getEntriesByName("first-paint").length > 0;
+  const afterPaint = (act) => (isPainted ? act() : requestAnimationFrame(() => setTimeout(act, 0)));
+  afterPaint(() => loadCharts().then(() => setTimeout(() => inTurn(loadData).catch(unable), 0)).catch(unable));
 })();

@@ -7,38 +7,29 @@ Anchors: a section of the comparison is `<name>`, one of a run `run-<place>-<nam
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+from scaleprof.render import tiles
 from scaleprof.render.charts import data_of, has_something_to_draw, in_shares, spec_of
-from scaleprof.render.glossary import Term, term_in
-from scaleprof.render.shipped import PageData, as_fine_as_seen, first_rows, numbers_of
+from scaleprof.render.folding import folded
+from scaleprof.render.shipped import FORMS, PageData, as_fine_as_seen, first_rows, numbers_of
 from scaleprof.render.tables import Readable, readable
 from scaleprof.render.timelines import LEFT_OUT, put_into
-from scaleprof.render.words import interval, many, measure, phrase, sentence, together
-from scaleprof.results import Chart, Metric, Report, Result, RunReport, Table, plain
+from scaleprof.render.words import many, phrase, sentence, together
+from scaleprof.results import Chart, Report, Result, RunReport, Table, plain
 from scaleprof.run import RunInfo
 
-MOST_TILES = 20
-"""Numbers of one section that are shown as tiles."""
 MOST_LAYERS_IN_HALF = 6
 """Layers whose legend leaves room for the picture in half of a row."""
 _WIDE_KINDS = ("heatmap",)
-_NO_NEWS_WHERE_ZERO = {f"time.{leaf}_share" for leaf in ("bubble", "exposed_wait", "exposed_untold", "exposed_memory")}
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One number with its scope."""
-
-    label: str
-    term: Term | None
-    amount: str
-    unit: str
-    interval: str
-    note: str
-    spark: str
-    """The trend as points of a polyline in a box of 100 x 24; empty where there is none."""
-    color: str
-    is_word: bool
+_GRID = "whatif_grid"
+_TABLE_TITLES = {
+    "talp": "The same factors under TALP's names",
+    "syncbn": "SyncBatchNorm",
+    "whatif": "What if",
+    _GRID: "Every combination replayed",
+}
+"""Of tables whose name is no title."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +71,17 @@ class SectionView:
     name: str
     title: str
     headline: str
-    tiles: list[Tile]
+    tiles: list[tiles.Tile]
+    about_tiles: str
+    """Of which series they are, where they are not of all."""
     cards: list[Card]
     tables: list[TableView]
     caveats: tuple[str, ...]
     run: int | None
     timeline: str = ""
     """Key of its timeline; empty where there is none."""
+    grid: str = ""
+    """Key of the table whose what-ifs the page reads; empty where there is none."""
     variants: "tuple[VariantView, ...]" = ()
 
 
@@ -164,6 +159,12 @@ def _steps_of(run: RunReport) -> list[int]:
     return [min(steps), max(steps)] if steps else []
 
 
+def shown_first(comparison: Sequence[SectionView], run: RunPart | None) -> set[str]:
+    """Keys of the charts that are there as the page opens, without a selection."""
+    sections = [*comparison, *(run.sections if run else [])]
+    return {card.key for section in sections for card in section.cards}
+
+
 def banners_of(infos: Sequence[RunInfo]) -> list[str]:
     """The banners of all runs; those that differ in nothing but the network are one."""
     plain_banners = list(dict.fromkeys(banner for info in infos if (banner := banner_of(info))))
@@ -172,9 +173,17 @@ def banners_of(infos: Sequence[RunInfo]) -> list[str]:
         start, _, network = banner.partition(" Network: ")
         starts.setdefault(start, []).append(network.rstrip("."))
     return [
-        start + (f" Network: {', '.join(filter(None, networks))}." if any(networks) else "")
+        start + (f" Network: {_in_common(list(filter(None, networks)))}." if any(networks) else "")
         for start, networks in starts.items()
     ]
+
+
+def _in_common(networks: Sequence[str]) -> str:
+    """`200mbit, 1gbit between namespaces`: what all end with is said once."""
+    tails = [" ".join(network.split(" ")[1:]) for network in networks]
+    if len(networks) < 2 or len(set(tails)) > 1 or not tails[0]:
+        return ", ".join(networks)
+    return f"{', '.join(network.split(' ')[0] for network in networks)} {tails[0]}"
 
 
 def banner_of(info: RunInfo) -> str:
@@ -226,71 +235,35 @@ def selected_run(report: Report) -> int:
 
 def _section(result: Result, data: PageData, run: int | None) -> SectionView:
     prefix = "" if run is None else f"run-{run}-"
-    tables = []
+    tables, grid = [], ""
     for place, (name, table) in enumerate(item for item in result.tables.items() if len(item[1])):
         key = f"table-{len(data.tables)}"
         kept = first_rows(table, data.most_rows)
         data.tables[key] = numbers_of(kept, f"{prefix}{name}")
+        if name == _GRID and len(kept) == len(table):
+            grid = key
         is_open = run is None and place == 0 and result.name != "overview"
         content = readable(kept)
-        title = name.replace("_", " ").capitalize()
+        title = _TABLE_TITLES.get(name, name.replace("_", " ").capitalize())
         tables.append(TableView(key, title, content, is_open, len(table), len(kept)))
     timeline = put_into(data.timelines, result.timeline)
     caveats = [*result.caveats, *([LEFT_OUT] if result.timeline is not None and not timeline else [])]
     heading = sentence if result.name != "overview" else together
+    metrics, about_tiles = tiles.shown_of(result)
     return SectionView(
         anchor=f"{prefix}{result.name}",
         name=result.name,
         title=result.title,
         headline="" if result.headline in {chart.title for chart in result.charts} else heading(result.headline),
-        tiles=[tile_of(metric) for metric in _shown_as_tiles(result.metrics)],
+        tiles=[tiles.tile_of(metric) for metric in metrics],
+        about_tiles=about_tiles,
         cards=_cards(result.charts, data, prefix),
         tables=tables,
-        caveats=tuple(sentence(caveat) for caveat in caveats),
+        caveats=tuple(sentence(text) for text, _ in folded(caveats, data.series)),
         run=run,
         timeline=timeline,
+        grid=grid,
         variants=tuple(VariantView(_section(one.result, data, None), one.series, one.run) for one in result.variants),
-    )
-
-
-def _shown_as_tiles(metrics: Sequence[Metric]) -> Sequence[Metric]:
-    """All numbers of a section if they fit on a screen; of more, those with an interval: the tables have them all.
-
-    Classes of time that a run has nothing of are no news, such as bubbles of a job without a pipeline.
-    """
-    metrics = [metric for metric in metrics if metric.id not in _NO_NEWS_WHERE_ZERO or metric.value]
-    with_interval = [metric for metric in metrics if metric.low is not None]
-    return metrics if len(metrics) <= MOST_TILES or not with_interval else with_interval
-
-
-def tile_of(metric: Metric) -> Tile:
-    """A metric as a tile."""
-    amount, unit = measure(metric.value, metric.unit)
-    bounds = interval(metric.low, metric.high, metric.unit, beside=unit if unit != "%" else "")
-    return Tile(
-        label=metric.label,
-        term=term_in(metric.label) or term_in(metric.id.rpartition(".")[2]),
-        amount=amount,
-        unit=unit,
-        interval=f"95 %: {bounds}" if bounds else "",
-        note=together(metric.note),
-        spark=_spark(metric.trend),
-        color="exposed-comm" if "exposed" in metric.id else "idle" if "unused" in metric.id else "series-1",
-        is_word=isinstance(metric.value, str),
-    )
-
-
-def _spark(trend: Sequence[float]) -> str:
-    known = [float(value) for value in trend if value is not None and value == value]
-    if len(known) < 2:
-        return ""
-    low, high = min(known), max(known)
-    # Ups and downs below 2 % of the level are drawn small instead of being blown up to the whole height.
-    span = max(high - low, 0.02 * max(abs(high), abs(low))) or 1.0
-    middle = (high + low) / 2
-    return " ".join(
-        f"{100 * place / (len(known) - 1):.1f},{12 - 20 * (value - middle) / span:.1f}"
-        for place, value in enumerate(known)
     )
 
 
@@ -309,7 +282,11 @@ def _cards(charts: Sequence[Chart], data: PageData, prefix: str) -> list[Card]:
         height = int(spec["layout"]["height"]) if spec else 0
         how = sentence(chart.how) if chart.how else ""
         how_of = data.told.setdefault(how, key)
-        wide = chart.kind in _WIDE_KINDS or len(chart.layers) > MOST_LAYERS_IN_HALF
+        if how and how_of == key:
+            data.charts[key]["how"] = how
+        wide = chart.kind in _WIDE_KINDS or bool(
+            spec and spec["layout"]["showlegend"] and len(chart.layers) > MOST_LAYERS_IN_HALF
+        )
         card = Card(key, together(chart.title), together(chart.subtitle), how, wide, height, shares is not None)
         cards.append(card if how_of == key else replace(card, how="", how_of=how_of if how else ""))
     return _paired(cards, data)
@@ -338,10 +315,20 @@ def _widened(card: Card) -> Card:
 def _as_high(card: Card, height: int, data: PageData) -> Card:
     if not card.height:
         return card
-    for form in ("figure", "shares"):
+    for form in FORMS:
         if form in data.charts[card.key]:
-            data.charts[card.key][form]["layout"]["height"] = height
+            _heighten(data.charts[card.key][form], height)
     return replace(card, height=height)
+
+
+def _heighten(figure: dict[str, Any], height: int) -> None:
+    """Make a figure of the page's data as high; bars that lie become no thicker, they move apart."""
+    layout = figure["layout"]
+    before, layout["height"] = layout["height"], height
+    if "bargap" in layout and figure["data"][0].get("orientation") == "h":
+        around = layout["margin"]["t"] + layout["margin"]["b"]
+        grown = (height - around) / max(before - around, 1)
+        layout["bargap"] = round(1 - (1 - layout["bargap"]) / grown, 3)
 
 
 def _facts(run: RunReport) -> list[tuple[str, str]]:

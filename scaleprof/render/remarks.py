@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scaleprof.render.folding import folded
 from scaleprof.render.parts import urgency, with_variants
 from scaleprof.render.words import phrase, sentence
 from scaleprof.results import Finding, Report, Result
 
+_SAME_BEGINNING = 60
+"""Letters that texts on how a chart is computed have in common where one goes on to say more."""
 _GAIN_WORDS = {
     "measured": "throughput, measured",
     "ceiling": "throughput, at most",
@@ -56,7 +59,7 @@ def _view(
 
 
 def caveats_of(report: Report) -> list[tuple[str, list[str]]]:
-    """Everything that may be wrong, each sentence once, with the sections and runs it was said of."""
+    """Everything that may be wrong, each sentence once, and those alike as one, with the sections and runs it was said of."""
     places: dict[str, dict[str, list[str]]] = {caveat: {} for caveat in report.caveats}
     for section in report.comparison:
         for caveat in section.caveats:
@@ -66,8 +69,15 @@ def caveats_of(report: Report) -> list[tuple[str, list[str]]]:
         said += [(section.title, caveat) for section in run.sections for caveat in section.caveats]
         for title, caveat in said:
             places.setdefault(caveat, {}).setdefault(title, []).append(run.info.name)
-    several = len(report.runs) > 1
-    return [(sentence(text), _where(titles, several=several)) for text, titles in places.items()]
+    several, texts = len(report.runs) > 1, list(places)
+    found = []
+    for text, said_at in folded(texts, [one.label for one in report.series]):
+        titles: dict[str, list[str]] = {}
+        for place in said_at:
+            for title, runs in places[texts[place]].items():
+                titles.setdefault(title, []).extend(runs)
+        found.append((sentence(text), _where(titles, several=several)))
+    return found
 
 
 def _where(titles: dict[str, list[str]], *, several: bool) -> list[str]:
@@ -81,11 +91,16 @@ def _where(titles: dict[str, list[str]], *, several: bool) -> list[str]:
 
 
 def methods_of(report: Report) -> list[tuple[str, str, str]]:
-    """How the numbers are made: (section, what is drawn, text), each text once."""
+    """How the numbers are made: (section, what is drawn, text), each text once, and of texts that begin alike the one that tells most."""
     methods = {
         chart.how: (result.title, chart.y.label or chart.kind.replace("_", " "), chart.how)
         for result in reversed(with_variants(report))
         for chart in result.charts
         if chart.how
     }
-    return list(reversed(methods.values()))
+    longest: dict[tuple[str, str], str] = {}
+    for title, _, text in methods.values():
+        alike = (title, text[:_SAME_BEGINNING])
+        longest[alike] = max(longest.get(alike, ""), text, key=len)
+    kept = set(longest.values())
+    return [method for method in reversed(methods.values()) if method[2] in kept]

@@ -3,7 +3,7 @@
 // #<section>?series=<id>&run=<name>&rank=<number>&step=<number>, without what stands as the page opens. Every section follows: variants made for the
 // series or the run take the place of the whole, a rank and a step are marked in charts, tables and timelines and looked up. Nothing is computed.
 function scaleprofSelection({ loadData, refresh, currentSection }) {
-  const { element } = scaleprofShared;
+  const { element, find, unpack, unpackRun } = scaleprofShared;
   const byId = (id) => document.getElementById(id);
   const seriesSelect = byId("series-select"), runSelect = byId("run-select"), rankInput = byId("rank-select"), stepInput = byId("step-select");
   const options = runSelect ? Array.from(runSelect.options) : [];
@@ -45,6 +45,7 @@ function scaleprofSelection({ loadData, refresh, currentSection }) {
       const touched = now.series || now.run !== first.run;
       const chosen = touched && ofRun.length ? ofRun : now.series && ofSeries.length ? ofSeries : variants.filter((one) => one.classList.contains("whole"));
       for (const one of variants) one.classList.toggle("shown", chosen.includes(one));
+      chosen.forEach(unpack);
     }
   }
 
@@ -121,6 +122,7 @@ function scaleprofSelection({ loadData, refresh, currentSection }) {
   const cellText = (row, place) => row.cells[place].textContent.trim().replace(/\s+/g, " ");
 
   function show() {
+    unpackRun(now.run);
     for (const part of document.querySelectorAll("[data-run]")) part.classList.toggle("selected", part.dataset.run === now.run);
     for (const figure of document.querySelectorAll("[data-timeline]")) Object.assign(figure.dataset, { rank: now.rank ?? "", step: now.step ?? "" });
     showVariants();
@@ -174,7 +176,7 @@ function scaleprofSelection({ loadData, refresh, currentSection }) {
       return;
     }
     const link = event.target.closest('a[href^="#"]');
-    const target = link && byId(link.getAttribute("href").slice(1));
+    const target = link && find(link.getAttribute("href").slice(1));
     if (!target) return;
     event.preventDefault();
     const run = target.closest("[data-run]"), asked = {};

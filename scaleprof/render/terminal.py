@@ -14,7 +14,7 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from scaleprof.render.page import banner_of, tile_of
+from scaleprof.render.page import banner_of
 from scaleprof.render.parts import (
     NARROW_COLUMNS,
     SCALING_COLUMNS,
@@ -27,6 +27,7 @@ from scaleprof.render.parts import (
 )
 from scaleprof.render.remarks import caveats_of
 from scaleprof.render.tables import Readable
+from scaleprof.render.tiles import tile_of
 from scaleprof.render.words import ABSENT, percent
 from scaleprof.results import Finding, Metric, Report, RunReport
 

@@ -11,7 +11,7 @@ ABSENT = "–"
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _LARGE = 100_000
 """From here on, a number gets a prefix instead of more digits."""
-LEAST_GB = 0.1
+LEAST_GB = 1.0
 """Bandwidths below this are told in MB/s."""
 
 _UNIT_SUFFIXES = {
@@ -38,6 +38,21 @@ _SHARES = {
     "overlap_ratio",
     "utilization",
     "wait_efficiency",
+    "scaling_efficiency",
+    # Factors of the efficiency tree.
+    *(
+        "parallel",
+        "wait",
+        "load_balance",
+        "persistent_balance",
+        "transient_balance",
+        "pipeline",
+        "transfer",
+        "untold",
+        "memory",
+        "orchestration",
+    ),
+    *("mix", "speed", "concurrency", "matched_kernels"),
 }
 _NAMES = {
     "karp_flatt": "Karp-Flatt",

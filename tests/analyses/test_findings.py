@@ -51,8 +51,11 @@ def test_each_ailment_has_its_finding_with_its_share_as_the_gain(
     findings, metrics, truth = found(tmp_path, **fields)
     assert id in findings
     finding = findings[id]
-    assert finding.gain_share == pytest.approx(metrics[share], rel=1e-9)
-    assert (finding.gain_kind, finding.remedy) == ("ceiling", REMEDIES[id])
+    kind = "replayed" if id in ("starved", "launch-bound", "exposed-transfer") else "ceiling"
+    assert (finding.gain_kind, finding.remedy) == (kind, REMEDIES[id])
+    # What holds the step up by itself brings its whole share when it is gone; a host that launches at once is late for nothing else either.
+    near = 0.1 if id == "launch-bound" else 1e-5
+    assert finding.gain_share == pytest.approx(metrics[share], rel=near)
     assert finding.severity == ("high" if metrics[share] >= 0.1 else "medium")
     leaf = {
         "time.exposed_transfer_share": "exposed_transfer",

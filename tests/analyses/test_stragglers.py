@@ -68,7 +68,7 @@ def test_the_late_rank_and_its_cause_are_found(tmp_path: Path, strategy: str, ca
     assert found["straggler.rank"] == LATE
     assert found["straggler.cause"] == CAUSES[cause]
     [finding] = result.findings
-    assert (finding.id, finding.gain_kind) == ("straggler", "ceiling")
+    assert (finding.id, finding.gain_kind) == ("straggler", "replayed")
     assert finding.remedy and f"rank {LATE}" in finding.evidence
 
 

@@ -6,7 +6,7 @@ from scaleprof.results import Axis, Chart, Chip, Finding, Layer, Metric, Report,
 from scaleprof.run import Emulated, RunInfo
 from tests.render.made_runs import stacked
 
-EVIL = '</script><img src=x onerror="window.evil=1"><script>window.evil=2</script>'
+EVIL = '</script></noscript><img src=x onerror="window.evil=1"><script>window.evil=2</script>'
 KERNEL = "void gemm<4, float>(x) && a<b>c</b>"
 LINK = "javascript:window.evil=3"
 FORMULA = '=HYPERLINK("http://evil.example")'

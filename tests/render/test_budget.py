@@ -1,9 +1,11 @@
 """No page is larger than it may be: what is left out, in which order, and that the page says so with the right numbers."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+import scaleprof
 from scaleprof.render import html
 from scaleprof.render.budget import BUDGET_BYTES, ORDER, Limits, most_telling, summaries, summary_of
 from scaleprof.render.html import render_html
@@ -11,6 +13,8 @@ from scaleprof.results import Finding, Report, Result, RunReport, SeriesOfRuns, 
 from scaleprof.run import RunInfo
 from tests.render.made import REPORTS, single
 from tests.render.made_large import RANKS, STEPS, large_job, many_runs
+
+SAMPLES = Path(__file__).parents[2] / "sample_traces"
 
 
 def size_of(page: str) -> int:
@@ -56,6 +60,12 @@ def test_less_and_less_is_kept() -> None:
     assert len(set(weights)) > 5
 
 
+@pytest.mark.parametrize("runs", ["emulated-ddp-strong-*", "gpu-*", "horovod-*"])
+def test_the_estimate_of_a_report_on_recordings_is_right_within_a_tenth(runs: str) -> None:
+    report = scaleprof.analyze(sorted(SAMPLES.glob(runs)))
+    assert next(summaries(report)).estimate == pytest.approx(size_of(render_html(report)), rel=0.1)
+
+
 def test_the_runs_that_tell_most_come_first() -> None:
     def one(name: str, size: int, *findings: Finding) -> RunReport:
         return RunReport(RunInfo(name, size), (0,), (Result("time", "Time", "", findings=findings),))
@@ -69,11 +79,11 @@ def test_the_runs_that_tell_most_come_first() -> None:
 
 def test_a_page_that_is_too_large_leaves_out_charts_of_runs_and_keeps_those_that_tell_most() -> None:
     report = many_runs(20)
-    budget = 2_500_000
+    budget = 1_100_000
     assert size_of(render_html(report)) > budget
     page = render_html(report, budget_bytes=budget)
     assert size_of(page) <= budget
-    assert "To stay within 2.5 MB, this page leaves out " in page
+    assert "To stay within 1.1 MB, this page leaves out " in page
     assert "the JSON has every number" in page
     run = page[page.index('<div class="run selected"') :]
     assert '<figure class="card chart' in run[: run.index('<div class="run"') if '<div class="run"' in run else None]

@@ -112,6 +112,65 @@ def test_labels_at_the_ends_do_not_overlap() -> None:
     assert places[-1] <= height + 0.1
 
 
+def test_of_very_many_lines_the_two_ends_are_named_and_the_others_stand_back() -> None:
+    layers = [Layer(f"series {place}", [1, 2], [10.0, 10.0 - place], [9.0] * 2, [11.0] * 2) for place in range(12)]
+    figure = spec_of(chart("lines", *layers[1:], layers[0]))
+    assert not figure["layout"]["showlegend"]
+    assert [label["text"] for label in figure["layout"]["annotations"]] == ["<b>series 11</b>", "<b>series 0</b>"]
+    aside = [trace for trace in figure["data"] if trace["line"]["color"] == LIGHT["muted"]]
+    assert [trace["name"] for trace in aside] == [f"series {place}" for place in range(1, 11)]
+    assert all(trace["mode"] == "lines" and trace["hovertemplate"] for trace in aside)
+    assert sum("fill" in trace for trace in figure["data"]) == 2, "only the ends have bands"
+    assert figure["data"][-1]["name"] == "series 0", "the ends lie on top"
+
+
+def test_a_warm_up_step_does_not_press_the_steady_ones_to_the_ground() -> None:
+    steady = Layer("steady", [2, 3], [15.0, 14.5])
+    figure = spec_of(chart("lines", steady, Layer("left out", [0, 1], [315.0, 20.0], color="muted")))
+    high = figure["layout"]["yaxis"]["range"][1]
+    assert 15 < high < 50
+    marks = figure["data"][1]
+    assert (marks["y"], marks["customdata"]) == ([high, 20], [315, 20])
+    assert marks["marker"]["symbol"] == ["triangle-up-open", "circle-open"]
+    assert "customdata" in marks["hovertemplate"]
+    near = spec_of(chart("lines", steady, Layer("left out", [0, 1], [40.0, 20.0], color="muted")))
+    assert near["layout"]["yaxis"]["range"][1] > 40
+    assert near["data"][1]["y"] == [40, 20]
+
+
+def test_very_many_bars_are_solid_and_named_by_number() -> None:
+    ranks = [f"rank {rank}" for rank in range(1024)]
+    figure = spec_of(
+        chart(
+            "stacked_bars",
+            Layer("a", ranks, [1.0] * 1024),
+            Layer("b", ranks, [0.5] * 1024),
+            x=Axis("rank", scale="category"),
+        )
+    )
+    axis = figure["layout"]["xaxis"]
+    assert (axis["ticktext"][:2], axis["tickangle"], figure["layout"]["bargap"]) == (["0", "40"], 0, 0)
+    assert figure["data"][0]["marker"]["line"]["width"] == 0
+    few = spec_of(chart("stacked_bars", Layer("a", ["1 rank", "2 ranks"], [1.0, 2.0]), Layer("b", ["1 rank"], [1.0])))
+    assert few["layout"]["xaxis"]["ticktext"] == ["1 rank", "2 ranks"]
+
+
+def test_bandwidths_are_drawn_in_the_unit_that_they_are_told_in() -> None:
+    slow = chart(
+        "lines",
+        Layer("l", [0.01, 0.05], [0.02, None], [0.01, None], [0.03, None]),
+        x=Axis("bus", "GB/s"),
+        y=Axis("link", "GB/s"),
+    )
+    trace = spec_of(slow)["data"][-1]
+    assert (trace["x"], trace["y"]) == ([10, 50], [20, None])
+    assert spec_of(slow)["layout"]["xaxis"]["title"]["text"] == "Bus (MB/s)"
+    assert spec_of(slow)["layout"]["yaxis"]["title"]["text"] == "Link (MB/s)"
+    fast = chart("lines", Layer("l", [0.01, 12.0], [1.0, 2.0]), x=Axis("bus", "GB/s"))
+    assert spec_of(fast)["data"][-1]["x"] == [0.01, 12]
+    assert data_of(slow).columns["bus"] == [0.01, 0.05]
+
+
 def test_lines_that_end_apart_get_a_legend_and_left_out_points_are_marks() -> None:
     figure = spec_of(
         chart("lines", Layer("steady", [3, 4], [1.0, 1.0]), Layer("left out", [0, 1], [2.0, 2.0], color="muted"))

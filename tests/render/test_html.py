@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from scaleprof.render.charts import spec_of
 from scaleprof.render.html import render_html
 from scaleprof.render.page import selected_run
 from scaleprof.render.remarks import findings_of
-from scaleprof.results import Finding, Report, Variant
+from scaleprof.results import Axis, Chart, Finding, Layer, Report, Result, Variant
 from tests.render.made import REPORTS, evil, minimal, study
 from tests.render.made_evil import EVIL
 
@@ -124,10 +125,20 @@ def test_evil_strings_stay_text() -> None:
     source = render_html(evil())
     page = Page(source)
     assert not page.all("img")
-    assert len(page.all("script")) == 4
+    assert len(page.all("script")) == 5
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
     assert EVIL in "".join(page.texts)
     assert "void gemm<4, float>(x) && a<b>c</b>" in "".join(page.texts)
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_what_is_shown_later_holds_nothing_that_would_end_it(name: str) -> None:
+    source = render_html(REPORTS[name]())
+    later = re.findall(r'<noscript class="later">(.*?)</noscript>', source, re.DOTALL)
+    assert not [part for part in later if re.search(r"</?(?:no)?script", part)]
+    hidden = [run.info.name for run in REPORTS[name]().runs][1:]
+    assert len(later) >= 2 * len(hidden)  # each run and its links
+    assert source.count("<noscript") == source.count("</noscript") == len(later)
 
 
 @pytest.mark.parametrize("name", REPORTS)
@@ -186,6 +197,27 @@ def test_numbers_behind_charts_and_tables_are_unrounded() -> None:
     assert scaling["columns"][0] == "series"
     assert scaling["values"][5][2] == pytest.approx(152.0)
     assert {len(column) for column in scaling["values"]} == {6}
+
+
+def test_bars_that_lie_become_no_thicker_beside_a_higher_chart() -> None:
+    def of(kind: str, names: list[str]) -> Chart:
+        axes = (Axis("configuration", scale="category"), Axis("time", "ms"))
+        return Chart(kind, kind, kind, "", *axes, (Layer("a", names, [1.0] * len(names)),))  # type: ignore[arg-type]
+
+    def thickness(figure: dict[str, Any]) -> float:
+        layout = figure["layout"]
+        room = layout["height"] - layout["margin"]["t"] - layout["margin"]["b"]
+        return float(room / len(figure["data"][0]["y"]) * (1 - layout["bargap"]))
+
+    low, high = of("bars", ["one configuration", "two"]), of("lines", ["1", "2"])
+    charts = (low, replace(high, x=Axis("x"), layers=(Layer("a", [1, 2], [1.0, 2.0]),)))
+    report = Report("r", "", (), (Result("section", "Section", "", charts=charts),))
+    figures = [one["figure"] for one in data(render_html(report))["charts"].values() if "figure" in one]
+    shipped = json.loads(island(render_html(report), "figures-gz"))["figures"]
+    assert not figures
+    beside, other = (shipped[key]["figure"] for key in ("chart-0", "chart-1"))
+    assert beside["layout"]["height"] == other["layout"]["height"] == 300
+    assert thickness(beside) == pytest.approx(thickness(spec_of(low)), rel=0.01)
 
 
 def about_strong_2() -> Report:

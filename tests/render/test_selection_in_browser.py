@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from scaleprof.pipeline import Options, analyze
-from scaleprof.render.page import tile_of
+from scaleprof.render.tiles import tile_of
 from scaleprof.results import Finding, Metric, Report
 from tests.render.in_browser import IN_BROWSER, Opener, draw_all
 

@@ -26,7 +26,8 @@ def test_a_number_has_three_significant_digits(value: object, text: str) -> None
         (50e6, "bytes", ("50.0", "MB")), (8, "bytes", ("8", "B")), (19.9e6, "samples/s", ("19.9", "M samples/s")),
         (2.714, "x", ("2.71", "×")), ("strong", "", ("strong", "")), (float("nan"), "ms", ("–", "")),
         (12.5, "GB/s", ("12.5", "GB/s")), (1.76e8, "FLOP", ("176", "MFLOP")), (40, "FLOP", ("40", "FLOP")),
-        (0.0213, "TFLOP/s", ("0.0213", "TFLOP/s")), (0.0236, "GB/s", ("23.6", "MB/s")), (2e-5, "share", ("0.00", "%")),
+        (0.0213, "TFLOP/s", ("0.0213", "TFLOP/s")), (0.0236, "GB/s", ("23.6", "MB/s")), (0.23, "GB/s", ("230", "MB/s")),
+        (2e-5, "share", ("0.00", "%")),
         (-1e-6, "share", ("0.00", "%")), (138.9, "us", ("140", "µs")), (0.768, "us", ("0.77", "µs")), (0, "us", ("0", "µs")),
         (2249.0, "us", ("2.2", "ms")),
     ],
@@ -55,6 +56,7 @@ def test_words_around_numbers() -> None:
         ("exposed_wait_ms", ("waiting for slow ranks", "ms")), ("bubble_growth_ms", ("pipeline bubble growth", "ms")),
         ("drift_ppm", ("drift", "ppm")), ("alpha_us", ("latency", "µs")), ("half_width_us", ("error, 95 %", "µs")),
         ("ranks read", ("ranks read", "")), ("", ("", "")), ("against_median", ("against median", "share")),
+        ("parallel", ("parallel", "share")), ("scaling_efficiency", ("scaling efficiency", "share")),
     ],
 )  # fmt: skip
 def test_the_name_of_a_column_tells_its_unit(column: str, words: tuple[str, str]) -> None:

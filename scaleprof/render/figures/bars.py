@@ -46,6 +46,11 @@ class _Plan:
     def few(self) -> bool:
         return len(self.names) <= MOST_LYING
 
+    @property
+    def crowded(self) -> bool:
+        """More bars than have room for their names: ranks are named by their numbers, and nothing lies between bars."""
+        return len(self.names) > 2 * MOST_LYING
+
     def column(self, layer: Layer) -> list[Any]:
         """The layer's values in the order of the names."""
         values = dict(zip(layer.x, layer.y, strict=True))
@@ -107,7 +112,10 @@ def _bar(plan: _Plan, layer: Layer, order: int) -> Spec:
         "x": values if plan.lying else places,
         "y": places if plan.lying else values,
         "customdata": [inert(name, 120) for name in plan.names],
-        "marker": {"color": color(layer.color, order), "line": {"color": LIGHT["card"], "width": 0.5}},
+        "marker": {
+            "color": color(layer.color, order),
+            "line": {"color": LIGHT["card"], "width": 0 if plan.crowded else 0.5},
+        },
         "hovertemplate": f"%{{customdata}}: {number}<extra>{inert(layer.name)}</extra>",
     }
 
@@ -160,7 +168,8 @@ def _laid_out(
         margin = (left, room_for(plan.labels), top, 48)
         height = top + 48 + max(BAR_PX * count * (len(data) if barmode == "group" else 1), 46)
     else:
-        x = names_axis(plan.names, title_of(plan.chart.x))
+        names = [str(name).removeprefix("rank ") for name in plan.names] if plan.crowded else plan.names
+        x = names_axis(names, title_of(plan.chart.x)) | ({"tickangle": 0} if plan.crowded else {})
         y = {**value_axis(axis, low, high * 1.1), "fixedrange": True}
         height, margin = 300, (64, 16, top, 48)
     return figure(
@@ -170,7 +179,7 @@ def _laid_out(
         x=x,
         y=y,
         barmode=barmode,
-        bargap=0.3 if plan.lying or count > 8 else 0.42,
+        bargap=0 if plan.crowded else 0.3 if plan.lying or count > 8 else 0.42,
         annotations=annotations,
         **(legend_on_top() if legend else {}),
     )

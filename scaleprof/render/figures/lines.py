@@ -1,7 +1,11 @@
-"""Lines with interval bands over sizes, steps or time: labelled at their ends where they end together, else by a legend."""
+"""Lines with interval bands over sizes, steps or time: labelled at their ends where they end together, else by a legend.
+
+More lines than can be told apart are grey but for two: the one that ends highest and the one that ends lowest. A grey one is named where one points.
+"""
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from scaleprof.render.figures import trust
@@ -29,6 +33,7 @@ BOTTOM = 48
 FEW_POINTS = 16  # up to here every point has a mark
 FEW_TICKS = 14
 MOST_LABELS = 8
+FAR = 3  # times the highest counted value: a mark above that does not stretch the axis
 LABEL_PX = 16  # smallest distance between two labels
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "star")
 
@@ -41,14 +46,17 @@ def lines(chart: Chart) -> Spec:
     main = [layer for layer in drawn if layer.style != "reference" and layer.style not in trust.DASHES]
     beyond = [layer for layer in drawn if trust.is_beyond(layer)]
     place = _Places(chart.x, layers)
-    low, high = _range(chart.y, layers)
-    direct = 1 < len(drawn) <= MOST_LABELS and len({place.of(layer)[-1] for layer in drawn}) == 1
+    low, high = _range(chart.y, _without_far_marks(layers))
+    aside = _beside_the_ends(main)
+    named = [layer for layer in drawn if layer not in aside]
+    direct = 1 < len(named) <= MOST_LABELS and (bool(aside) or len({place.of(layer)[-1] for layer in named}) == 1)
     legend = len(drawn) > 1 and not direct and not beyond
-    data: list[Spec] = []
-    for layer in drawn:
+    data: list[Spec] = [_stood_back(_line(layer, 0, place, chart, legend=False)) for layer in aside]
+    for layer in named:
         data += _band(layer, main.index(layer) if layer in main else 0, place, chart.y)
-    for layer in drawn:
-        data.append(_line(layer, main.index(layer) if layer in main else 0, place, chart, legend=legend))
+    for layer in named:
+        trace = _line(layer, main.index(layer) if layer in main else 0, place, chart, legend=legend)
+        data.append(_at_the_edge(trace, high) if layer.color == "muted" else trace)
     top = 40 if legend or beyond else 14
     annotations, shapes = _references(layers, chart.y, (low, high))
     shapes = trust.shades(beyond) + shapes + [_span(layer, place.of(layer)) for layer in spans]
@@ -56,8 +64,8 @@ def lines(chart: Chart) -> Spec:
     annotations += [_span_label(layer, place.of(layer)) for layer in spans]
     right = 24
     if direct:
-        right = room_for([f"{inert(layer.name, 22)}  " for layer in drawn])
-        annotations += _end_labels(drawn, main, chart.y, (low, high), HEIGHT - top - BOTTOM)
+        right = room_for([f"{inert(layer.name, 22)}  " for layer in named])
+        annotations += _end_labels(named, main, chart.y, (low, high), HEIGHT - top - BOTTOM)
     x, y = place.axis(), value_axis(chart.y, low, high)
     x["fixedrange"] = y["fixedrange"] = direct or bool(annotations)
     return figure(
@@ -71,6 +79,51 @@ def lines(chart: Chart) -> Spec:
         shapes=shapes,
         **(legend_on_top() if legend else {}),
     )
+
+
+def _beside_the_ends(main: Sequence[Layer]) -> list[Layer]:
+    """Of more lines than can be told apart all but the one that ends highest and the one that ends lowest."""
+    ending = [(float(known[-1]), layer) for layer in main if (known := [y for y in layer.y if y is not None])]
+    if len(ending) <= MOST_LABELS:
+        return []
+    ends = [pick(ending, key=lambda one: one[0])[1] for pick in (min, max)]
+    return [layer for layer in main if layer not in ends]
+
+
+def _stood_back(trace: Spec) -> Spec:
+    line = {**trace["line"], "color": LIGHT["muted"], "width": 1.1}
+    return {**trace, "mode": "lines", "line": line, "opacity": 0.75}
+
+
+def _without_far_marks(layers: Sequence[Layer]) -> list[Layer]:
+    """The layers, without points that are left out of every statistic where these would press everything else to the ground."""
+    counted = [
+        y for layer in layers if layer.color != "muted" for y in (*layer.y, *(layer.high or ())) if y is not None
+    ]
+    most = FAR * max(counted, default=math.inf)
+    return [
+        replace(layer, y=[None if y is not None and y > most else y for y in layer.y])
+        if layer.color == "muted"
+        else layer
+        for layer in layers
+    ]
+
+
+def _at_the_edge(trace: Spec, high: float) -> Spec:
+    """Marks of points that lie above the plot stand at its upper edge and point there; their values are told where one points."""
+    above = [y is not None and y > high for y in trace["y"]]
+    if not any(above):
+        return trace
+    return {
+        **trace,
+        "customdata": trace["y"],
+        "y": [high if beyond else y for y, beyond in zip(trace["y"], above, strict=True)],
+        "marker": {
+            **trace["marker"],
+            "symbol": ["triangle-up-open" if beyond else trace["marker"]["symbol"] for beyond in above],
+        },
+        "hovertemplate": trace["hovertemplate"].replace("%{y:", "%{customdata:"),
+    }
 
 
 class _Places:
@@ -104,7 +157,7 @@ class _Places:
                 **value_axis(self.described, first, last),
                 **spread,
                 "tickvals": ticks,
-                "ticktext": [number(int(size) if size == int(size) else size) for size in ticks],
+                "ticktext": [f"{size:,.6g}" for size in ticks],
                 "tickformat": "",
             }
         pad = (last - first) * 0.02 or 0.5
@@ -289,6 +342,7 @@ def _end_labels(
             yref="paper",
             y=at / height,
             yanchor="middle",
+            name="end",
             font={"color": color(layer.color, main.index(layer)) if layer in main else LIGHT["ink-3"]},
         )
         for at, (_, layer) in zip(places, wanted, strict=True)
