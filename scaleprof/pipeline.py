@@ -8,15 +8,14 @@ import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from scaleprof import __version__
 from scaleprof.align import RankFacts, RunView, align
 from scaleprof.analyses import ANALYSES, COMPARISONS, Analysis, Comparison, Fact
 from scaleprof.analyses.base import listed, many, percent
+from scaleprof.analyses.edits import PAUSES as PAUSES
 from scaleprof.analyses.edits import Edit as Edit
 from scaleprof.analyses.gains import with_replayed_gains
 from scaleprof.analyses.links import LinkOptions
@@ -33,7 +32,7 @@ from scaleprof.readers.archive import shown_name
 from scaleprof.readers.nccl_tests import read_link_reference
 from scaleprof.readers.operation_table import read_operation_table
 from scaleprof.redaction import Redaction
-from scaleprof.results import Chip, Report, Result, RunReport, SeriesOfRuns, Table
+from scaleprof.results import Chip, Report, Result, RunReport, SeriesOfRuns, Table, made_now
 from scaleprof.run import RankFiles, RankInfo, Run, RunInfo
 from scaleprof.settings import check_patterns
 
@@ -117,9 +116,7 @@ def analyze(paths: Sequence[Path | str], *, options: Options | None = None, prog
         caveats=(*caveats, *unread, *_of_patterns(options.communication)),
         grouping=_grouping(runs),
         made_with={
-            "version": __version__,
-            "command": options.command,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            **made_now(options.command),
             **({"communication": "  ".join(options.communication)} if options.communication else {}),
         },
         series=_series([view for _, view, _ in views]),
@@ -137,8 +134,7 @@ def analyze_operation_table(path: Path, *, command: str = "") -> Report:
     parallel = {name: about[f"{name}_size"] for name in ("dp", "pp", "tp") if about[f"{name}_size"] > 1}
     info = RunInfo(name=about["trial_name"], world_size=about["world_size"], mesh=parallel or None)
     run = RunReport(info, tuple(sorted({int(rank) for rank in table["rank"]})), (result,))
-    made_with = {"version": __version__, "command": command, "created": datetime.now(UTC).isoformat(timespec="seconds")}
-    return Report(title=info.name, verdict=f"{result.headline}.", runs=(run,), made_with=made_with)
+    return Report(title=info.name, verdict=f"{result.headline}.", runs=(run,), made_with=made_now(command))
 
 
 def what_if(
@@ -166,18 +162,13 @@ def what_if(
             refused.append(str(error))
     if not reports:
         raise wrong or InputError("nothing could be replayed: " + "; ".join(refused[:3]))
-    made_with = {
-        "version": __version__,
-        "command": options.command,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
     verdict = reports[-1].sections[0].headline
     return Report(
         _title([one.info for one in reports]),
         f"{verdict}.",
         tuple(reports),
         caveats=tuple(refused),
-        made_with=made_with,
+        made_with=made_now(options.command),
     )
 
 

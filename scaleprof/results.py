@@ -7,11 +7,13 @@ column name: shares are 0..1, times in metrics ms, times in fact tables int64 ns
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from scaleprof import __version__
 from scaleprof.errors import BrokenFile
 from scaleprof.run import RunInfo
 
@@ -311,6 +313,11 @@ class Report:
         from scaleprof.saved import from_dict
 
         return from_dict(content)
+
+
+def made_now(command: str) -> dict[str, str]:
+    """`Report.made_with` of a report that this command makes now."""
+    return {"version": __version__, "command": command, "created": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
 def _find_metric(sections: Sequence[Result], id: str) -> Metric | None:

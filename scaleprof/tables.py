@@ -1,16 +1,14 @@
 """Reports on a plain table instead of runs: the file is read, its curves are concluded on, and nothing else of the pipeline is needed."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
-from scaleprof import __version__
 from scaleprof.analyses.base import many
 from scaleprof.analyses.measured_table import Stated, conclude
 from scaleprof.analyses.study import ScalingOptions
 from scaleprof.errors import InputError
 from scaleprof.readers.measurements import read_measurements
-from scaleprof.results import Chip, Report
+from scaleprof.results import Chip, Report, made_now
 
 
 def predict(
@@ -32,7 +30,6 @@ def predict(
         sections = conclude(measured.rows, kind, options, name=path.stem)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    made_with = {"version": __version__, "command": command, "created": datetime.now(UTC).isoformat(timespec="seconds")}
     return Report(
         title=path.stem,
         verdict=sections[0].headline,
@@ -40,5 +37,5 @@ def predict(
         comparison=sections,
         chips=(Chip(many(len(measured.rows), "measurement"), True, "lines of the table"),),
         caveats=measured.caveats,
-        made_with=made_with,
+        made_with=made_now(command),
     )

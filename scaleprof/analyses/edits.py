@@ -1,7 +1,7 @@
 """What-ifs as edits of a run's graph: what would be otherwise (`method` 7.4)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 from scaleprof.errors import OptionError
@@ -82,6 +82,16 @@ class Edit:
             replace(nothing, **{name: getattr(self, name) for name in (one, *_BESIDE.get(one, ()))}) for one in alone
         ]
 
+    def also(self, other: "Edit") -> "Edit":
+        """Both; where they say different things of the same, what the other one says."""
+        nothing = Edit()
+        said = {
+            one.name: getattr(other, one.name)
+            for one in fields(Edit)
+            if getattr(other, one.name) != getattr(nothing, one.name)
+        }
+        return replace(self, **{**said, "without": self.without | other.without})
+
     def without_part(self, part: "Edit") -> "Edit":
         """Everything but one of its parts."""
         nothing = Edit()
@@ -142,3 +152,8 @@ _ALONE = (
     "without",
     "kernels",
 )
+
+NO_TRANSFER = Edit(link=1e6, latency=0)
+"""Links on which nothing takes any time."""
+PAUSES = frozenset(("gc", "compile", "checkpoint"))
+"""Of `REMOVABLE` what stops the whole interpreter, or the training."""

@@ -7,12 +7,10 @@ from scaleprof.align import RunView
 from scaleprof.analyses.base import severity_of
 from scaleprof.analyses.critical import FIDELITY, fidelity_of
 from scaleprof.analyses.editor import Editor
-from scaleprof.analyses.edits import Edit
+from scaleprof.analyses.edits import NO_TRANSFER, Edit
 from scaleprof.analyses.run_graph import run_graph
 from scaleprof.results import Finding, Result
 
-NO_TIME = 1e6
-"""Times the bandwidth: what is sent takes no time."""
 LEAST = 0.005
 """Of the step: what brings less brings nothing by itself."""
 _REMEDIES: dict[str, Callable[[Finding], Edit]] = {
@@ -22,7 +20,7 @@ _REMEDIES: dict[str, Callable[[Finding], Edit]] = {
     "checkpoint": lambda _: Edit(without=frozenset(("checkpoint",))),
     "host-sync": lambda _: Edit(no_host_syncs=True),
     "launch-bound": lambda _: Edit(no_launches=True),
-    "exposed-transfer": lambda _: Edit(link=NO_TIME, latency=0),
+    "exposed-transfer": lambda _: NO_TRANSFER,
     "transient-imbalance": lambda _: Edit(no_stragglers=True),
     "syncbn": lambda _: Edit(no_sync_batch_norm=True),
     "straggler": lambda finding: Edit(normal_rank=finding.rank),

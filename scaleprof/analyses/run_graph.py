@@ -19,7 +19,6 @@ from scaleprof.intervals import Ints
 from scaleprof.models.replay import NEVER, Graph, Schedule, schedule
 from scaleprof.results import Table
 
-FEWEST_STEPS = 1
 MEETING = -1
 """The rank of a meeting."""
 
@@ -104,7 +103,7 @@ def run_graph(view: RunView) -> RunGraph | None:
     if not tables or len(tables) < len(view.ranks) or len(tables) < view.info.world_size:
         return None
     steps = _common_steps(tables)
-    if len(steps) < FEWEST_STEPS:
+    if not len(steps):
         return None
     parts = {rank: _on_one_clock(view, rank, _of_steps(table, steps)) for rank, table in sorted(tables.items())}
     if any(part is None for part in parts.values()):

@@ -4,14 +4,15 @@ Each change is replayed alone, then all that helps jointly; gains are never adde
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from functools import reduce
 
 from scaleprof.align import RunView
 from scaleprof.analyses.base import Analysis, duration, many, percent, run_name
 from scaleprof.analyses.chain_nodes import Doing
 from scaleprof.analyses.critical import FIDELITY, NEEDS, caveats_of, fidelity_metric, fidelity_of
 from scaleprof.analyses.editor import Editor
-from scaleprof.analyses.edits import HALVED, Edit
+from scaleprof.analyses.edits import HALVED, NO_TRANSFER, PAUSES, Edit
 from scaleprof.analyses.micro_batches import change_ms
 from scaleprof.analyses.run_graph import run_graph
 from scaleprof.analyses.whatif_grid import LINKS, grid_of
@@ -21,9 +22,7 @@ from scaleprof.results import Axis, Chart, Layer, Metric, Result, Table
 TOGETHER = "together"
 LEAST_EFFECT = 0.005
 """Of the step: what changes less is not listed."""
-ENOUGH_BANDWIDTH = 1e6
 _SAME = "computation that slows down or speeds up because more or less communication runs beside it is not a part of a replay"
-_PAUSES = {Doing.GC: "gc", Doing.COMPILE: "compile", Doing.CHECKPOINT: "checkpoint"}
 
 
 _SAID = {
@@ -184,7 +183,7 @@ def scenarios_of(editor: Editor) -> list[Scenario]:
         found += [
             Scenario("link_x2", "links twice as fast", Edit(link=2), is_joint=False),
             Scenario("link_x10", "links ten times as fast", Edit(link=10), is_joint=False),
-            Scenario("no_transfer", "links take no time", Edit(link=ENOUGH_BANDWIDTH, latency=0)),
+            Scenario("no_transfer", "links take no time", NO_TRANSFER),
             Scenario("latency_half", "half the latency", Edit(latency=0.5), is_joint=False),
             Scenario("no_stragglers", "no stragglers", Edit(no_stragglers=True)),
             Scenario("overlap", "nothing waits early", Edit(overlap=True), is_joint=False),
@@ -212,12 +211,12 @@ def scenarios_of(editor: Editor) -> list[Scenario]:
         found.append(Scenario("no_syncbn", "no SyncBatchNorm", Edit(no_sync_batch_norm=True)))
     if Doing.INPUT in kinds:
         found.append(Scenario("no_input", "input always there", Edit(without=frozenset(("input",)))))
-    if kinds & set(_PAUSES):
+    if kinds & {Doing[one.upper()] for one in PAUSES}:
         found.append(
             Scenario(
                 "no_pauses",
                 "no pauses",
-                Edit(without=frozenset(_PAUSES.values())),
+                Edit(without=PAUSES),
             )
         )
     if Doing.LAUNCH in kinds:
@@ -233,15 +232,8 @@ def with_joint(scenarios: Sequence[Scenario]) -> list[Scenario]:
     parts = [one.edit for one in scenarios if one.is_joint]
     if len(parts) < 2:
         return list(scenarios)
-    nothing = Edit()
-    joint = {
-        one.name: getattr(edit, one.name)
-        for edit in parts
-        for one in fields(Edit)
-        if getattr(edit, one.name) != getattr(nothing, one.name)
-    }
-    joint["without"] = frozenset().union(*(edit.without for edit in parts))
-    return [*scenarios, Scenario(TOGETHER, "all of it", Edit(**joint))]
+    joint = reduce(Edit.also, parts)
+    return [*scenarios, Scenario(TOGETHER, "all of it", joint)]
 
 
 def _suspects(editor: Editor, *, most: int = 3) -> list[int]:
@@ -285,7 +277,7 @@ def _title(best: Scenario, share: float) -> str:
 
 def _links_chart(editor: Editor, base: float) -> Chart:
     times = editor.step_ms([Edit(link=times) for times in LINKS])
-    limit = editor.step_ms([Edit(link=ENOUGH_BANDWIDTH, latency=0)])[0]
+    limit = editor.step_ms([NO_TRANSFER])[0]
     double = times[LINKS.index(2.0)]
     return Chart(
         "whatif.links",

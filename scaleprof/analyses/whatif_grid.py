@@ -1,10 +1,9 @@
 """Combinations of what-ifs, replayed beforehand, between which the page of a report reads (`method` 7.4)."""
 
-from dataclasses import fields, replace
 from itertools import product
 
 from scaleprof.analyses.editor import Editor
-from scaleprof.analyses.edits import HALVED, Edit
+from scaleprof.analyses.edits import HALVED, PAUSES, Edit
 from scaleprof.results import Table
 
 LINKS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0)
@@ -14,7 +13,7 @@ SWITCHES = {
     "half_gradients": Edit(compress=HALVED),
     "no_syncbn": Edit(no_sync_batch_norm=True),
     "no_input": Edit(without=frozenset(("input",))),
-    "no_pauses": Edit(without=frozenset(("gc", "compile", "checkpoint"))),
+    "no_pauses": Edit(without=PAUSES),
     "no_host_syncs": Edit(no_host_syncs=True),
     "no_launches": Edit(no_launches=True),
 }
@@ -47,15 +46,7 @@ def grid_of(editor: Editor, base_ms: float, effects: dict[str, float]) -> Table:
 
 
 def _edit(link: float, switched: dict[str, int]) -> Edit:
-    nothing, edit = Edit(), Edit(link=link)
+    edit = Edit(link=link)
     for name, is_on in switched.items():
-        if is_on:
-            own = SWITCHES[name]
-            changed = {
-                one.name: getattr(own, one.name)
-                for one in fields(Edit)
-                if getattr(own, one.name) != getattr(nothing, one.name)
-            }
-            changed["without"] = edit.without | own.without
-            edit = replace(edit, **changed)
+        edit = edit.also(SWITCHES[name]) if is_on else edit
     return edit

@@ -18,7 +18,6 @@ from scaleprof.cli.output import (
 from scaleprof.errors import OptionError
 
 HALF = ("fp16", "bf16")
-PAUSES = ("gc", "compile", "checkpoint")
 
 
 def _compression(context: click.Context, parameter: click.Parameter, value: str | None) -> float:
@@ -89,7 +88,7 @@ def _kernels(context: click.Context, parameter: click.Parameter, values: tuple[s
 def whatif(paths: tuple[Path, ...], **given: Any) -> None:
     """Replay every run below the paths with something changed. Several changes are replayed together: gains do not add up."""
     prepare_numpy()
-    from scaleprof.pipeline import Edit, Options, what_if
+    from scaleprof.pipeline import PAUSES, Edit, Options, what_if
 
     if given["encode_gbps"] is not None and given["encode_gbps"] <= 0:
         raise OptionError(f"--encode-gbps must be positive, not {given['encode_gbps']}")

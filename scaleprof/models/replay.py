@@ -63,13 +63,12 @@ class Graph:
         first[1:] = self.lane[1:] != self.lane[:-1]
         return first
 
-    def ready(self, end_ns: Ints, edge_lag_ns: Ints | None = None) -> Ints:
+    def ready(self, end_ns: Ints) -> Ints:
         """When each node could begin, if the nodes ended then: what the node before it, its edges and its release allow."""
         ready = self.release_ns.copy()
         after = np.flatnonzero(~self.is_first)
         ready[after] = np.maximum(ready[after], end_ns[after - 1] + self.lag_ns[after])
-        lags = self.edge_lag_ns if edge_lag_ns is None else edge_lag_ns
-        np.maximum.at(ready, self.target, end_ns[self.source] + lags)
+        np.maximum.at(ready, self.target, end_ns[self.source] + self.edge_lag_ns)
         return ready
 
 

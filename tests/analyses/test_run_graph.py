@@ -157,6 +157,30 @@ def test_stages_of_a_pipeline_are_not_made_alike() -> None:
     assert Editor(view, graph_of(view)).step_ms([Edit(no_stragglers=True)]) == pytest.approx([200])
 
 
+def four_sizes(rank: int) -> Trace:
+    """Four operations, one after another, that take 2 ms and 1 ms for each MB: 1, 2, 4 and 8 of them."""
+    issued, sizes = [10, 20, 30, 40], [1, 2, 4, 8]
+    events = [(WORKER, Kind.COLLECTIVE, at, 2 + size) for at, size in zip(issued, sizes, strict=True)]
+    waits = [(at, at + 2 + size, "Work.wait", row) for row, (at, size) in enumerate(zip(issued, sizes, strict=True))]
+    return ranked(rank, events, issued=issued, waits=waits, length=60, bytes=[size * 1_000_000 for size in sizes])
+
+
+def test_a_faster_link_leaves_its_latency() -> None:
+    view = view_of([four_sizes(0), four_sizes(1)])
+    editor = Editor(view, graph_of(view))
+    assert editor.knows_latency
+    # Of 15 ms for bytes half go; of four times 2 ms of latency half go.
+    assert editor.step_ms([Edit(link=2), Edit(latency=0.5), Edit(link=2, latency=0.5)]) == pytest.approx(
+        [52.5, 56, 48.5], abs=0.01
+    )
+
+
+def test_buckets_that_are_sent_as_one_pay_latency_once() -> None:
+    view = view_of([four_sizes(0), four_sizes(1)])
+    times = Editor(view, graph_of(view)).step_ms([Edit(merge=2), Edit(merge=4), Edit(merge=8)])
+    assert times == pytest.approx([60 - 4, 60 - 6, 60 - 6], abs=0.01)
+
+
 # ---- a shared link ----
 def sharing(rank: int) -> Trace:
     """Two operations at once, of 60 ms and of 40 ms alone: they take turns on the link from 10 ms on, and end at 90 and 110 ms."""

@@ -70,16 +70,9 @@ def test_between_two_replays_it_reads_along_the_bandwidth(page: Any, report: Rep
     assert step == pytest.approx(by_link[2] + (by_link[3] - by_link[2]) * share)
 
 
-def test_a_move_of_the_slider_is_quick_and_the_button_takes_it_back(page: Any) -> None:
-    took = page.evaluate(
-        """() => new Promise((done) => {
-          const slider = document.querySelector('[data-grid] input[type=range]'), began = performance.now();
-          slider.value = 2;
-          slider.dispatchEvent(new Event('input'));
-          requestAnimationFrame(() => setTimeout(() => done(performance.now() - began), 0));
-        })"""
-    )
-    assert took < 2000  # a hundredth of a second on an idle machine: `benchmarks.report` has the times
+def test_the_button_takes_every_change_back(page: Any) -> None:
+    _, said = page.evaluate(_SET, [4, {"no_syncbn": 1}])
+    assert "as fast as measured" in said
     page.click(".whatif button")
     assert page.evaluate("() => document.querySelector('.whatif-answer').textContent").endswith("as measured")
 
