@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.whatif import RECORDED, SAMPLES, Pair, compared
 from scaleprof import analyze
+from scaleprof.analyses.critical import unexplained_share
 from scaleprof.analyses.editor import Editor
 from scaleprof.analyses.edits import Edit
 from scaleprof.analyses.gains import with_replayed_gains
@@ -132,3 +133,21 @@ def test_a_run_that_cannot_be_replayed_says_why() -> None:
 def test_nothing_changed_is_refused() -> None:
     with pytest.raises(OptionError, match="nothing is changed"):
         what_if([folder_of("emulated-ddp-n2")], Edit())
+
+
+def test_copies_behind_a_late_operation_are_explained_by_it() -> None:
+    """Two ranks on one device begin their copies some microseconds after NCCL's operation has ended, tens of milliseconds late."""
+    view = recorded(folder_of("nccl-late-timeline-n2"))
+    run = run_graph(view)
+    assert run is not None
+    assert unexplained_share(run) < 0.02
+    base, punctual = Editor(view, run).step_ms([Edit(), Edit(normal_rank=1)])
+    # It sleeps 30 ms of each step.
+    assert base - punctual == pytest.approx(30, abs=2)
+
+
+def test_edits_combine() -> None:
+    slow_input, no_gc = Edit(link=2, without=frozenset(("input",))), Edit(merge=2, without=frozenset(("gc",)))
+    assert slow_input.also(no_gc) == Edit(link=2, merge=2, without=frozenset(("input", "gc")))
+    assert Edit(link=2).also(Edit(link=4)) == Edit(link=4)
+    assert Edit().also(Edit()) == Edit()
