@@ -1,12 +1,13 @@
 """What-ifs on recorded runs against recorded runs that were really changed so, and the gains of findings that come from them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks.whatif import RECORDED, SAMPLES, Pair, compared
 from scaleprof import analyze
-from scaleprof.analyses.critical import unexplained_share
+from scaleprof.analyses.critical import caveats_of, unexplained_share
 from scaleprof.analyses.editor import Editor
 from scaleprof.analyses.edits import Edit
 from scaleprof.analyses.gains import with_replayed_gains
@@ -151,3 +152,20 @@ def test_edits_combine() -> None:
     assert slow_input.also(no_gc) == Edit(link=2, merge=2, without=frozenset(("input", "gc")))
     assert Edit(link=2).also(Edit(link=4)) == Edit(link=4)
     assert Edit().also(Edit()) == Edit()
+
+
+def test_delays_that_nothing_explains_are_said() -> None:
+    run = run_graph(view_of([late_rank(0), late_rank(1)]))
+    assert run is not None
+    assert not any("does not explain" in said for said in caveats_of(run))
+    delayed = replace(run, delay_ns=run.delay_ns + run.end_ns.max() // 20)
+    assert any("does not explain" in said for said in caveats_of(delayed))
+
+
+def test_what_a_host_does_for_long_is_no_launching() -> None:
+    # Ten milliseconds of Python stand between two launches of this job.
+    view = recorded(folder_of("gpu-sync-n1"))
+    run = run_graph(view)
+    assert run is not None
+    base, launched = Editor(view, run).step_ms([Edit(), Edit(no_launches=True)])
+    assert base - launched < 2
