@@ -13,7 +13,8 @@ from hypothesis import settings
 
 settings.register_profile("patient", deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")
-_HELPERS = ("resource_tracker", "on_device_model", "OnDeviceModel")
+_HELPERS = ("resource_tracker", "--type=")
+"""In the command lines of processes that come and go by themselves: multiprocessing's helper, what a running Chromium starts."""
 _ALONE = ("collect", "launch", "gpu", "horovod", "tensorflow", "test_cli.py", "test_project.py", "test_readme.py")
 _PATIENCE_S = 15.0
 """Threads and processes that were told to end may take this long."""
@@ -72,7 +73,7 @@ def _threads() -> set[object]:
 
 
 def _processes() -> set[object]:
-    """Children and their children, but for helpers that start by themselves and live on: multiprocessing's, and a service of Chromium's."""
+    """Children and their children, but for helpers. A browser that was left running is found: its first process is none of its helpers."""
     found: set[object] = set()
     for process in psutil.Process().children(recursive=True):
         try:

@@ -148,7 +148,7 @@ def test_a_second_analysis_reads_no_trace_and_says_the_same(
     assert rank.folder is not None
     run = rank.folder.parent
     analyze([run]).save(tmp_path / "first.json")
-    monkeypatch.setattr("scaleprof.pipeline.facts_of_rank", read_again)
+    monkeypatch.setattr("scaleprof.pipeline.facts.facts_of_rank", read_again)
     analyze([run]).save(tmp_path / "second.json")
     first, second = (json.loads((tmp_path / name).read_text()) for name in ("first.json", "second.json"))
     assert first["runs"] == second["runs"]

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 import scaleprof
-from scaleprof import pipeline
 from scaleprof.errors import InputError, NothingToRead, OptionError
-from scaleprof.pipeline import Options, analyze
+from scaleprof.pipeline import Options, analyze, facts
 from scaleprof.results import Report
 from tests.recording import Recorded, write_run
 
@@ -141,8 +140,8 @@ def test_a_fact_that_fails_costs_its_sections_only(tmp_path: Path, monkeypatch: 
         raise RuntimeError("a bug")
 
     write_run(tmp_path, Recorded(ranks=2))
-    needed = pipeline._needed(pipeline.ANALYSES)
-    monkeypatch.setattr(pipeline, "_needed", lambda analyses: {**needed, "kernels": broken})
+    needed = facts._needed(facts.ANALYSES)
+    monkeypatch.setattr(facts, "_needed", lambda analyses: {**needed, "kernels": broken})
     report = analyze([tmp_path], options=Options(engine="serial"))
     assert "kernels could not be measured (RuntimeError: a bug)" in all_caveats(report)
     assert {section.name for section in report.runs[0].sections} >= {"time", "steps", "ranks"}
