@@ -134,6 +134,20 @@ _NO_OPERATIONS = Operations(np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.in
 
 
 @dataclass(frozen=True)
+class StreamWaits:
+    """Where a stream of a device was told to wait for another, as the profiler recorded it; one row each, in the order of the calls."""
+
+    lane: Ids = field(default_factory=lambda: np.zeros(0, np.int32))
+    """Row in `Lanes` of the stream that waits."""
+    called_ns: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    """What is launched on it from then on waits."""
+    on: Ids = field(default_factory=lambda: np.zeros(0, np.int32))
+    """Row in `Lanes` of the stream that is waited for."""
+    recorded_ns: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    """What was launched on that one before then is waited for."""
+
+
+@dataclass(frozen=True)
 class Steps:
     """The steps of this rank, in order; `[start_ns, end_ns)` is the window that the time account divides."""
 
@@ -260,6 +274,7 @@ class Trace:
     """The waits one by one; empty where not recorded."""
     tasks: Tasks = field(default_factory=_no_tasks)
     pauses: Pauses = field(default_factory=_no_pauses)
+    stream_waits: StreamWaits = field(default_factory=StreamWaits)
     extra: dict[str, int] = field(default_factory=dict)
     """Counts a reader wants shown: events_lost, device_events_without_launch, ..."""
 

@@ -1,9 +1,7 @@
 """The chain of a rank with a device: its host, which launches, synchronises and runs ahead, and the streams of the device.
 
-An activity waits for its launch and for the one before it on its stream. What a stream waits for on another is not recorded by most profilers, and is
-inferred: an operation waits for what was computed before it was issued, as every framework has it; and an activity that neither its launch nor its
-stream explains waits for what ended on another stream just before it began. The first computation of an optimizer waits for all communication
-before it.
+An activity waits for its launch and for the one before it on its stream. What a stream waits for on another is told where the profiler was asked to
+record synchronisations (`stream_edges.py`), and inferred elsewhere.
 """
 
 import numpy as np
@@ -11,19 +9,13 @@ from numpy.typing import NDArray
 
 from scaleprof.analyses.chain_nodes import HOST_LANE, Doing, Nodes, Window, nodes_of
 from scaleprof.analyses.host_chain import Awaits, Waits, cells_of, host_of
-from scaleprof.intervals import Ints, union
+from scaleprof.analyses.stream_edges import JUST_NS, stream_edges
+from scaleprof.intervals import Ints
 from scaleprof.trace import Kind, Trace
 
-JUST_NS = 5_000
-"""An activity begins so long after what it waits for at most (`method` 7.1)."""
-MOST_OF, FARTHEST_NS = 0.02, 100_000
-"""What is late by very much may begin a little later still: by this part of what it is late, and by so much at most."""
-UNEXPLAINED_NS = 3_000
-"""What an activity may begin late without a cause: launches and streams take as long."""
 RETURN_NS = 100_000
 """A synchronisation returns so long after what it waits for at most."""
 LEAST_BLOCKING_NS = 5_000
-_OPTIMIZER = "Optimizer.step#"
 _ACTIVITIES = (Kind.COMPUTE, Kind.COPY, Kind.COLLECTIVE, Kind.P2P)
 
 
@@ -115,15 +107,16 @@ def _launched(trace: Trace, host: Nodes, streams: Nodes, rows: Ints, launched: I
     since = streams.start_ns - host.end_ns[np.maximum(node, 0)]
     least = max(int(since[after >= 0].min()), 0) if (after >= 0).any() else 0
     streams.after, streams.lag_ns = after, np.minimum(np.where(after >= 0, least, 0), since)
-    target, source = _stream_waits(trace, streams, rows, launched, known)
-    target, source = target[~first[target]], source[~first[target]]
+    target, source, is_inferred = stream_edges(trace, streams, rows, launched, known)
+    kept = ~first[target]
+    target, source = target[kept], source[kept]
     joins = nodes_of(
         0, streams.step[target], np.full(len(target), Doing.JOIN), streams.end_ns[source], streams.end_ns[source]
     )
     before = streams.end_ns[target - 1]
     joins.start_ns = np.clip(streams.end_ns[source], before, np.maximum(streams.start_ns[target], before))
     joins.end_ns = joins.start_ns
-    joins.lane, joins.is_inferred = streams.lane[target], np.ones(len(target), dtype=np.bool_)
+    joins.lane, joins.is_inferred = streams.lane[target], is_inferred[kept]
     order = np.lexsort(
         (np.concatenate((joins.start_ns, streams.start_ns)), np.concatenate((2 * target, 2 * np.arange(count) + 1)))
     )
@@ -160,81 +153,3 @@ def _together(joins: Nodes, streams: Nodes, order: Ints) -> Nodes:
         is_inferred=of("is_inferred").astype(np.bool_),
         is_bound=of("is_bound").astype(np.bool_),
     )
-
-
-def _stream_waits(
-    trace: Trace, streams: Nodes, rows: Ints, launched: Ints, known: NDArray[np.bool_]
-) -> tuple[Ints, Ints]:
-    """Which activity waits for the end of which on another stream: (target, source), one entry a pair."""
-    communicates = streams.kind == Doing.OPERATION
-    pairs = [*_after_compute(streams, launched, known, communicates)]
-    pairs += _unexplained(streams, np.where(known, launched, np.iinfo(np.int64).min))
-    pairs += _before_optimizer(trace, streams, launched, known, communicates)
-    wanted = sorted(
-        {(target, source) for target, source in pairs if streams.end_ns[source] <= streams.start_ns[target] + 1}
-    )
-    target, source = np.array(wanted, dtype=np.int64).reshape(-1, 2).T
-    return target, source
-
-
-def _after_compute(
-    streams: Nodes, launched: Ints, known: NDArray[np.bool_], communicates: NDArray[np.bool_]
-) -> list[tuple[int, int]]:
-    """An operation waits for the last computation that was launched before it, on the stream with most of them."""
-    computes = np.flatnonzero((streams.kind == Doing.COMPUTE) & known)
-    operations = np.flatnonzero(communicates & known)
-    if not len(computes) or not len(operations):
-        return []
-    lanes, counts = np.unique(streams.lane[computes], return_counts=True)
-    main = computes[streams.lane[computes] == lanes[np.argmax(counts)]]
-    main = main[np.argsort(launched[main], kind="stable")]
-    place = np.searchsorted(launched[main], launched[operations], side="left") - 1
-    there = place >= 0
-    return list(zip(operations[there].tolist(), main[place[there]].tolist(), strict=True))
-
-
-def _unexplained(streams: Nodes, launched: Ints) -> list[tuple[int, int]]:
-    """Activities that begin right after something ended on another stream, and that nothing else explains."""
-    before = np.full(len(streams.start_ns), np.iinfo(np.int64).min)
-    before[1:] = np.where(streams.lane[1:] == streams.lane[:-1], streams.end_ns[:-1], before[1:])
-    late = streams.start_ns - np.maximum(before, launched)
-    wanted = np.flatnonzero((late > UNEXPLAINED_NS) & (before > np.iinfo(np.int64).min))
-    by_end = np.argsort(streams.end_ns, kind="stable")
-    place = np.searchsorted(streams.end_ns[by_end], streams.start_ns[wanted], side="right") - 1
-    found = []
-    for target, at in zip(wanted.tolist(), place.tolist(), strict=True):  # gaps, not events
-        just = min(max(JUST_NS, int(MOST_OF * late[target])), FARTHEST_NS)
-        while at >= 0 and streams.start_ns[target] - streams.end_ns[by_end[at]] <= just:
-            source = int(by_end[at])
-            ends = {int(streams.kind[source]), int(streams.kind[target])}
-            if streams.lane[source] != streams.lane[target] and ends & {Doing.OPERATION, Doing.COPY}:
-                found.append((target, source))
-                break
-            at -= 1
-    return found
-
-
-def _before_optimizer(
-    trace: Trace, streams: Nodes, launched: Ints, known: NDArray[np.bool_], communicates: NDArray[np.bool_]
-) -> list[tuple[int, int]]:
-    """The first computation of each optimizer step waits for the last operation on each stream that was launched before it."""
-    events = trace.events
-    named = np.array([text.startswith(_OPTIMIZER) for text in trace.names.text], dtype=np.bool_)
-    steps = union(events.spans(named[events.name] & ~trace.on_device))
-    computes = np.flatnonzero((streams.kind == Doing.COMPUTE) & known)
-    computes = computes[np.argsort(launched[computes], kind="stable")]
-    place = np.searchsorted(launched[computes], steps.start, side="left")
-    firsts = [
-        int(computes[at])
-        for at, end in zip(place.tolist(), steps.end.tolist(), strict=True)
-        if at < len(computes) and launched[computes[at]] < end
-    ]
-    found = []
-    for lane in np.unique(streams.lane[communicates]).tolist():
-        here = np.flatnonzero(communicates & known & (streams.lane == lane))
-        here = here[np.argsort(launched[here], kind="stable")]
-        for target in firsts:
-            at = int(np.searchsorted(launched[here], launched[target], side="left")) - 1
-            if at >= 0 and streams.lane[target] != lane:
-                found.append((target, int(here[at])))
-    return found

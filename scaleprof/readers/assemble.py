@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,9 @@ from scaleprof.readers.comm import (
 from scaleprof.readers.order import in_time_order
 from scaleprof.readers.rules import HOST, Hint, Place, kinds_of, place_of
 from scaleprof.readers.schema import whole
+from scaleprof.readers.stream_waits import stream_waits
 from scaleprof.run import ProcessGroup
-from scaleprof.trace import UNKNOWN, Comm, Copies, Events, Kind, Lanes, Names, Operations
+from scaleprof.trace import UNKNOWN, Comm, Copies, Events, Kind, Lanes, Names, Operations, StreamWaits
 
 _DIRECTION = re.compile(r"\b(HtoD|DtoH|DtoD|HtoH|PtoP)\b")
 _SHORT_DIRECTION = re.compile(r"\b([MHD])2([MHD])\b")
@@ -43,6 +44,7 @@ class Draft:
     comm: Comm
     copies: Copies
     operations: Operations
+    stream_waits: StreamWaits = field(default_factory=StreamWaits)
 
 
 def assemble(
@@ -86,7 +88,8 @@ def assemble(
     comm = _all_comm(on_device, host_comm(events, spans, notes, issued, sizes=sizes, since=since))
     rows, flops = columns.operations
     operations = Operations(rows.astype(np.int32), flops)
-    return Draft(names, lanes, events, comm, _copies(names, events, columns.copied), operations)
+    copies = _copies(names, events, columns.copied)
+    return Draft(names, lanes, events, comm, copies, operations, stream_waits(columns))
 
 
 def _links(columns: Columns) -> NDArray[np.int32]:

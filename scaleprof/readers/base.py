@@ -105,6 +105,10 @@ class Columns:
     operations: tuple[Ints, Ints] = field(default_factory=lambda: (np.zeros(0, np.int64), np.zeros(0, np.int64)))
     """Rows of operators that multiply matrices, convolve or attend, ascending, and their floating-point operations: UNKNOWN where nothing
     says how many."""
+    awaiting: tuple[Ints, Ints] = field(default_factory=lambda: (np.zeros(0, np.int64), np.zeros(0, np.int64)))
+    """Rows in which a stream is told to wait for another, ascending, and for what: a place in `awaited`."""
+    awaited: Sequence[tuple[int, int]] = ()
+    """Distinct (stream, correlation id of the call that recorded the event on it); UNKNOWN where the file does not say it."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """The top-level keys of the first file."""
     unread: frozenset[int] = frozenset()

@@ -43,6 +43,7 @@ def trace_of(
         comm=draft.comm,
         copies=draft.copies,
         operations=draft.operations,
+        stream_waits=draft.stream_waits,
         steps=windows.steps,
         samples=Samples(np.zeros(0, dtype=np.int64), {}),
         waits=EMPTY,

@@ -27,6 +27,7 @@ from scaleprof.readers.schema import (
     FRAGMENT,
     NO_ARGUMENTS,
     ONE,
+    STREAM_WAIT,
     Complete,
     Meta,
     note_of,
@@ -69,6 +70,8 @@ class _Rows:
     """Rows that copy or fill memory, and the bytes."""
     operations: tuple[Ints, Ints]
     """Rows that multiply matrices, convolve or attend, and the floating-point operations."""
+    awaiting: tuple[Ints, Ints]
+    """Rows in which a stream is told to wait, and for what."""
     notes: dict[int, CommNote]
 
 
@@ -89,11 +92,12 @@ class Gathered:
         )  # a circle of references would keep the scan's buffers until some later collection
         self._scanner = Scanner(Fragments(lambda piece: learn()(piece)))  # type: ignore[misc]
         self._fragment_names, self._fragment_lanes = Grown(np.int32), Grown(np.int32)
-        self._wanted = np.zeros((4, 0), dtype=np.bool_)
+        self._wanted = np.zeros((5, 0), dtype=np.bool_)
         self._file: NDArray[np.int16] | None = None
         self._start, self._dur = Grown(np.int64), Grown(np.int64)
         self._name, self._lane, self._correlation = Grown(np.int32), Grown(np.int32), Grown(np.int32)
         self._copied, self._operations, self._flops = GrownSide(), GrownSide(), Flops()
+        self._awaiting, self._awaited = GrownSide(), _Ids()
 
     @property
     def rows(self) -> int:
@@ -111,6 +115,7 @@ class Gathered:
             column.cut(rows)
         self._copied.cut(rows)
         self._operations.cut(rows)
+        self._awaiting.cut(rows)
         self.notes = {row: note for row, note in self.notes.items() if row < rows}
 
     def move(self, rows: int, base_ns: int) -> bool:
@@ -151,7 +156,7 @@ class Gathered:
         some = self._fragment_names.count > 0
         name = self._fragment_names.values.take(fragment) if some else np.zeros(count, dtype=np.int32)
         lane = self._fragment_lanes.values.take(fragment) if some else np.zeros(count, dtype=np.int32)
-        linked, copying, speaking, counting = self._wants(name)
+        linked, copying, speaking, counting, waiting = self._wants(name)
         is_odd = np.zeros(count, dtype=np.bool_)
         is_odd[scanned.odd] = True
         noted = np.zeros(count, dtype=np.bool_)
@@ -162,6 +167,7 @@ class Gathered:
             if type(event) is Complete:
                 notes[row] = note_of(event.name, event.args or NO_ARGUMENTS)
         counted = np.flatnonzero(counting & ~is_odd)
+        waits = np.flatnonzero(waiting & ~is_odd)
         rows = _Rows(
             scanned.start_ns,
             scanned.dur_ns,
@@ -170,6 +176,7 @@ class Gathered:
             np.where(linked, scanned.correlation, UNKNOWN),
             tuple(part[copying[scanned.copied[0]]] for part in scanned.copied),  # type: ignore[arg-type]
             (counted, self._flops.of_texts(name[counted], scanned.texts_of(counted))),
+            self._awaits(waits, [decode_event(scanned.text_of(row), ONE) for row in waits.tolist()]),
             notes,
         )
         self._check(rows, scanned, is_odd)
@@ -223,6 +230,7 @@ class Gathered:
             **{column: values[kept] for column, values in columns.items()},
             copied=_completed(rows.copied, exact.copied, at, new_row),
             operations=_completed(rows.operations, exact.operations, at, new_row),
+            awaiting=_completed(rows.awaiting, exact.awaiting, at, new_row),
             notes={int(new_row[row]): note for row, note in notes.items() if kept[row]},
         )
 
@@ -261,7 +269,7 @@ class Gathered:
         lane = np.fromiter(
             (lanes[event.cat, event.pid, event.tid] for event in events), dtype=np.int32, count=len(events)
         )
-        linked, copying, speaking, counting = self._wants(name)
+        linked, copying, speaking, counting, waiting = self._wants(name)
         correlation = np.full(len(events), UNKNOWN, dtype=np.int64)
         notes = {}
         for row in np.flatnonzero(linked).tolist():
@@ -281,24 +289,31 @@ class Gathered:
         counted = np.flatnonzero(counting)
         flops = np.array([flops_of_event(events[row]) for row in counted.tolist()], dtype=np.int64)
         negative = int((dur_ns < 0).sum())
-        return (
-            _Rows(start_ns, np.maximum(dur_ns, 0), name, lane, correlation, copied, (counted, flops), notes),
-            good,
-            without_duration,
-            negative,
-        )
+        waits = np.flatnonzero(waiting)
+        awaiting = self._awaits(waits, [events[row] for row in waits.tolist()])
+        counts = (counted, flops)
+        rows = _Rows(start_ns, np.maximum(dur_ns, 0), name, lane, correlation, copied, counts, awaiting, notes)
+        return rows, good, without_duration, negative
+
+    def _awaits(self, rows: Ints, events: Sequence[Any]) -> tuple[Ints, Ints]:
+        """What streams are told to wait for in these rows."""
+        arguments = [(event.args if type(event) is Complete else None) or NO_ARGUMENTS for event in events]
+        numbers = [self._awaited[whole(one.awaited_stream), whole(one.awaited_record)] for one in arguments]
+        return rows, np.array(numbers, dtype=np.int64)
 
     # ---- both
 
     def _wants(self, name: Ids) -> list[NDArray[np.bool_]]:
-        """By event, whether its correlation, its copied bytes, what it says of a collective, or its operations are wanted, as its name has it."""
+        """By event, whether its correlation, its copied bytes, what it says of a collective, its operations, or what a stream waits for are wanted,
+        as its name has it."""
         new = []
         for category, text in islice(self.names, self._wanted.shape[1], None):
             place = place_of(category_of(category))
             linked = place in (Place.KERNEL, Place.COPY, Place.CALL)
             speaking = speaks_of_comm(text, on_host=place in HOST)
             counting = place == Place.OPERATOR and counts_flops(text)
-            new.append((linked, place == Place.COPY, not linked and speaking, counting))
+            waiting = (category, text) == STREAM_WAIT
+            new.append((linked, place == Place.COPY, not linked and speaking, counting, waiting))
         if new:
             self._wanted = np.concatenate((self._wanted, np.array(new, dtype=np.bool_).T), axis=1)
         if not self.names:  # no event of the first block could be read yet
@@ -316,6 +331,7 @@ class Gathered:
         self.notes.update((before + row, note) for row, note in rows.notes.items())
         self._copied.append(rows.copied, before)
         self._operations.append(rows.operations, before)
+        self._awaiting.append(rows.awaiting, before)
         self._start.append(rows.start_ns)
         self._dur.append(rows.dur_ns)
         self._name.append(rows.name)
@@ -333,6 +349,7 @@ class Gathered:
         row_of = inverse(order, len(order))
         self._copied.move(row_of)
         self._operations.move(row_of)
+        self._awaiting.move(row_of)
         self.notes = {int(row_of[row]): note for row, note in self.notes.items()}
 
     def columns(self) -> Columns:
@@ -350,6 +367,8 @@ class Gathered:
             file=_file_of_rows(self.file_rows, self.rows) if self._file is None else self._file,
             copied=self._copied.values,
             operations=self._operations.values,
+            awaiting=self._awaiting.values,
+            awaited=tuple(self._awaited),
             names=[(category_of(category), text) for category, text in self.names],
             lanes=tuple(lanes),
             lane_labels=self.labels,

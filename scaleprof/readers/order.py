@@ -28,6 +28,7 @@ def in_time_order(columns: Columns) -> Columns:
         file=columns.file[order],
         copied=moved(columns.copied, row_of),
         operations=moved(columns.operations, row_of),
+        awaiting=moved(columns.awaiting, row_of),
         notes={int(row_of[row]): note for row, note in columns.notes.items() if row_of[row] >= 0},
     )
 

@@ -77,6 +77,7 @@ def read_recorded(files: RankFiles, own: Sequence[str] = ()) -> Trace:
         comm=draft.comm,
         copies=draft.copies,
         operations=draft.operations,
+        stream_waits=draft.stream_waits,
         steps=steps,
         samples=beside.samples,
         waits=wait_spans(beside, steps),

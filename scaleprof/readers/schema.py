@@ -34,6 +34,8 @@ class Arguments(msgspec.Struct, gc=False, frozen=True):
     seq: Number = msgspec.field(name="Seq", default=None)
     source: Number = msgspec.field(name="Src Rank", default=None)
     target: Number = msgspec.field(name="Dst Rank", default=None)
+    awaited_stream: Number = msgspec.field(name="wait_on_stream", default=None)
+    awaited_record: Number = msgspec.field(name="wait_on_cuda_event_record_corr_id", default=None)
     shapes: msgspec.Raw = msgspec.field(name="Input Dims", default=_NOTHING)
     types: msgspec.Raw = msgspec.field(name="Input type", default=_NOTHING)
     values: msgspec.Raw = msgspec.field(name="Concrete Inputs", default=_NOTHING)
@@ -42,6 +44,8 @@ class Arguments(msgspec.Struct, gc=False, frozen=True):
 
 
 NO_ARGUMENTS = Arguments()
+STREAM_WAIT = ("cuda_sync", "Stream Wait Event")
+"""Category and name of an event in which one stream of a device is told to wait for another, where the profiler recorded synchronisations."""
 
 
 class Complete(msgspec.Struct, tag_field="ph", tag="X", gc=False):

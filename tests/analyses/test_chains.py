@@ -8,7 +8,7 @@ from scaleprof.analyses import chains as chains_of_ranks
 from scaleprof.analyses.chain_nodes import Doing
 from scaleprof.analyses.chains import chains
 from scaleprof.results import Table
-from scaleprof.trace import Kind, Trace
+from scaleprof.trace import Kind, StreamWaits, Trace
 from tests.analyses.making_gaps import STREAM_20, US, gemm, launch, span, traced
 from tests.analyses.making_graphs import MS, late_rank, ranked
 from tests.making import HOST, STREAM_7, WORKER, Event, Made, Step, with_pauses
@@ -156,3 +156,31 @@ def test_the_first_computation_of_an_optimizer_waits_for_hidden_communication() 
         row for row, after in enumerate(table["after"].tolist()) if kinds[row] == "JOIN" and kinds[after] == "OPERATION"
     ]
     assert [(int(table["lane"][row]), table["name"][row + 1]) for row in rows] == [(1, "gemm#5")]
+
+
+def test_recorded_waits_of_streams_are_taken_as_they_are_and_nothing_is_inferred_beside_them() -> None:
+    """The second kernel of stream 7 waits for the first of stream 20, not for the collective that ends just before it."""
+    trace = on_device(
+        launch(1, 10, 5), launch(2, 20, 5), launch(3, 30, 5), launch(4, 60, 5),
+        gemm(1, 15, 20),
+        gemm(2, 25, 60, stream=STREAM_20),
+        Event(STREAM_20, Kind.COLLECTIVE, 90 * US, 108 * US, "nccl#3"),
+        gemm(4, 200, 10),
+    )  # fmt: skip
+    told = [(STREAM_7, 50, STREAM_20, 28), (STREAM_7, 99, STREAM_20, 28), (STREAM_7, 50, STREAM_20, 5)]
+    lane, called, on, recorded = np.array(told, dtype=np.int64).T
+    told_waits = StreamWaits(lane.astype(np.int32), called * US, on.astype(np.int32), recorded * US)
+    inferred, recorded_too = chains(trace), chains(replace(trace, stream_waits=told_waits))
+
+    def joins(table: Table) -> list[tuple[int, str, int, bool]]:
+        """Lane, what is waited for, when that ended, and whether it is inferred."""
+        rows = [row for row, kind in enumerate(table["kind"]) if kind == Doing.JOIN]
+        ends = [
+            int(table["start_ns"][table["after"][row]] + table["dur_ns"][table["after"][row]]) // US for row in rows
+        ]
+        named = [str(table["name"][table["after"][row]]) for row in rows]
+        return list(zip(table["lane"][rows].tolist(), named, ends, table["is_inferred"][rows].tolist(), strict=True))
+
+    assert joins(inferred) == [(1, "nccl#3", 198, True), (2, "gemm#1", 35, True)]
+    # Nothing was launched on stream 7 after the second wait, and nothing on stream 20 before the third one's event.
+    assert joins(recorded_too) == [(1, "gemm#2", 85, False)]
