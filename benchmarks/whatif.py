@@ -86,6 +86,7 @@ LIVE = (
     (replace(BASE, name="late", late_ms=120), BASE, Edit(normal_rank=1)),
     (replace(BASE, name="slow-input", input_ms=90), BASE, Edit(without=frozenset(("input",)))),
     (BASE, replace(BASE, name="large-buckets", layers_a_bucket=4), Edit(merge=4)),
+    (replace(BASE, name="large-buckets", layers_a_bucket=4), BASE, Edit(split=4)),
     (BASE, replace(BASE, name="fp16", fp16=True), Edit(compress=0.5)),
     (replace(BASE, name="two", ranks=2), BASE, GLOBAL_4),
     (Job("pp-4", micro_batches=4), Job("pp-16", micro_batches=16), Edit(micro_batches=16)),

@@ -43,6 +43,8 @@ class Edit:
     """What more ranks leave as it is: the batch of a rank, or that of all, of which each then computes less."""
     merge: int = 1
     """So many buckets of gradients that follow one another are sent as one."""
+    split: int = 1
+    """Each bucket of gradients is sent as so many, each as soon as its gradients are there."""
     micro_batches: int | None = None
     """Into so many parts a pipeline divides the batch of a step."""
     no_sync_batch_norm: bool = False
@@ -67,8 +69,9 @@ class Edit:
             raise OptionError(f"ranks must be at least 2, not {self.ranks}")
         if self.micro_batches is not None and self.micro_batches < 1:
             raise OptionError(f"micro-batches must be at least 1, not {self.micro_batches}")
-        if self.merge < 1:
-            raise OptionError(f"merge must be at least 1, not {self.merge}")
+        for name in ("merge", "split"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"{name} must be at least 1, not {getattr(self, name)}")
         for pattern, times in self.kernels.items():
             if not (times > 0):
                 raise OptionError(f"kernels {pattern!r} must be a positive number of times faster, not {times}")
@@ -120,6 +123,8 @@ class Edit:
             said.append(f"{self.ranks} ranks ({self.batch} batch as it is)")
         if self.merge != 1:
             said.append(f"{self.merge} buckets sent as one")
+        if self.split != 1:
+            said.append(f"each bucket sent as {self.split}")
         if self.micro_batches is not None:
             said.append(f"{self.micro_batches} micro-batches")
         if self.normal_rank is not None:
@@ -146,6 +151,7 @@ _ALONE = (
     "compress",
     "ranks",
     "merge",
+    "split",
     "micro_batches",
     "normal_rank",
     *_FLAGS,

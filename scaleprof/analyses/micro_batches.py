@@ -7,7 +7,8 @@ there are more of them; what its host does for each does not. What was measured 
 import numpy as np
 
 from scaleprof.analyses.chain_nodes import Doing
-from scaleprof.analyses.editor import OWN_WORK, Editor
+from scaleprof.analyses.editor import Editor
+from scaleprof.analyses.known_nodes import OWN_WORK
 from scaleprof.errors import OptionError
 
 

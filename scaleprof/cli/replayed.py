@@ -63,6 +63,7 @@ def _kernels(context: click.Context, parameter: click.Parameter, values: tuple[s
     metavar="GB/S",
     help="How fast gradients are encoded and decoded; without it that is not counted.",
 )
+@click.option("--split-buckets", "split", type=int, default=1, metavar="K", help="Each bucket of gradients sent as K.")
 @click.option("--merge-buckets", "merge", type=int, default=1, metavar="K", help="K buckets of gradients sent as one.")
 @click.option("--ranks", type=int, metavar="N", help="N ranks that do what these do.")
 @click.option(
@@ -102,6 +103,7 @@ def whatif(paths: tuple[Path, ...], **given: Any) -> None:
         compress=given["compress"],
         encode_ns_per_byte=1 / given["encode_gbps"] if given["encode_gbps"] else 0.0,
         merge=given["merge"],
+        split=given["split"],
         ranks=given["ranks"],
         batch="global" if given["global_batch"] else "local",
         micro_batches=given["micro_batches"],

@@ -46,6 +46,17 @@ def test_another_link(tmp_path: Path, spec: Spec, times: float) -> None:
     check(tmp_path, slow, replace(slow, bandwidth_gbps=10.0 * times), Edit(link=times), near=0.01)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "edit"),
+    [(4, 8, Edit(split=2)), (8, 4, Edit(merge=2)), (2, 8, Edit(split=4))],
+    ids=["4 to 8", "8 to 4", "2 to 8"],
+)
+@pytest.mark.parametrize("gbps", [10.0, 100.0])
+def test_buckets_of_another_size(tmp_path: Path, gbps: float, before: int, after: int, edit: Edit) -> None:
+    job = replace(DDP, layers=16, bandwidth_gbps=gbps)
+    check(tmp_path, replace(job, buckets=before), replace(job, buckets=after), edit, near=0.005)
+
+
 @pytest.mark.parametrize("cause", ["compute", "throttle", "input", "pause"])
 def test_a_rank_that_is_no_longer_late(tmp_path: Path, cause: str) -> None:
     late = replace(LATE, late_cause=cause)

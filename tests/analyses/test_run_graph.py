@@ -18,7 +18,7 @@ from scaleprof.synth.spec import Spec
 from scaleprof.synth.writing import write_job
 from scaleprof.trace import Kind, Trace
 from tests.analyses.making_graphs import MS, late_rank, ranked, recorded, view_of
-from tests.making import WORKER
+from tests.making import HOST, WORKER
 
 SAMPLES = Path(__file__).parents[2] / "sample_traces"
 WITHOUT_GRAPH = ("emulated-tasks", "tensorflow", "nccl-ddp-light")
@@ -179,6 +179,51 @@ def test_buckets_that_are_sent_as_one_pay_latency_once() -> None:
     view = view_of([four_sizes(0), four_sizes(1)])
     times = Editor(view, graph_of(view)).step_ms([Edit(merge=2), Edit(merge=4), Edit(merge=8)])
     assert times == pytest.approx([60 - 4, 60 - 6, 60 - 6], abs=0.01)
+
+
+def two_buckets(rank: int, *, took: int, last: bool = True) -> Trace:
+    """Gradients are there at 20 and 40 ms, of as many bytes; the wait is over when the second are reduced, and the step 8 ms later."""
+    first = 20 + took
+    second = max(40, first) + took if last else first
+    events = [(HOST, Kind.COMPUTE, 0, 20), (HOST, Kind.COMPUTE, 20, 20), (WORKER, Kind.COLLECTIVE, 20, took)]
+    if last:
+        events.append((WORKER, Kind.COLLECTIVE, max(40, first), took))
+    waits = [(40, max(second, 41), "backward_tail", int(last))]
+    return ranked(rank, events, issued=[20, 40][: 1 + last], waits=waits, length=max(second, 41) + 8)
+
+
+@pytest.mark.parametrize(
+    ("took", "split", "saved"),
+    [
+        (
+            12,
+            2,
+            6,
+        ),  # of the second bucket one half is there at 30 and is sent by 36, the other at 40, and sent by 46 in place of 52
+        (12, 4, 9),  # the last quarter is there at 40, and the others are sent by then
+        (30, 2, 10),  # the link is never free: it begins at 10 in place of 20
+        (30, 1, 0),
+    ],
+)
+def test_smaller_buckets_are_sent_as_soon_as_their_gradients_are_there(took: int, split: int, saved: int) -> None:
+    view = view_of([two_buckets(0, took=took), two_buckets(1, took=took)])
+    whole, [divided] = graph_of(view), Editor(view, graph_of(view)).step_ms([Edit(split=split)])
+    assert Editor(view, whole).step_ms([Edit()]) == pytest.approx([max(40, 20 + took) + took + 8])
+    assert divided == pytest.approx(max(40, 20 + took) + took + 8 - saved)
+
+
+def test_smaller_buckets_pay_latency_more_often() -> None:
+    view = view_of([four_sizes(0), four_sizes(1)])
+    # Between them 7, 6 and 4 ms are computed for 2, 4 and 8 MB, so 17 / 14 ms for the first MB. Halved, each takes a latency of 2 ms more, and
+    # begins earlier by half of what it is computed in or half of what it then takes: 17 / 28 of 5, 3 of 6, 3 of 8 and 2 of 12 ms.
+    [divided] = Editor(view, graph_of(view)).step_ms([Edit(split=2)])
+    assert divided == pytest.approx(60 + (2 - 17 / 28) + (2 - 3) + (2 - 3) + (2 - 2), abs=0.01)
+
+
+def test_a_single_bucket_is_not_said_to_begin_earlier() -> None:
+    view = view_of([two_buckets(0, took=30, last=False), two_buckets(1, took=30, last=False)])
+    editor = Editor(view, graph_of(view))
+    assert editor.step_ms([Edit(split=4)]) == editor.step_ms([Edit()])
 
 
 # ---- a shared link ----
