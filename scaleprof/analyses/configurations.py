@@ -97,7 +97,7 @@ def find_rivals(views: Sequence[RunView], options: ScalingOptions) -> Found:
         if local is None:
             found.blind.append(run_name(view.info))
         elif len(steady_times_ms(view)):
-            kept = _Kept(view, _setting(view, local), _words(view))
+            kept = _Kept(view, setting_of(view, local), words_of(view))
             key = next((one for one in groups if _is_same(one, kept)), (kept.setting, view.info.world_size))
             groups.setdefault(key, []).append(kept)
     efficiencies = _efficiencies(views, options)
@@ -113,7 +113,8 @@ def find_rivals(views: Sequence[RunView], options: ScalingOptions) -> Found:
     return found
 
 
-def _setting(view: RunView, local: float) -> Setting:
+def setting_of(view: RunView, local: float) -> Setting:
+    """What a run has in common with others that it is compared with; `local` samples a rank takes in a step."""
     info = view.info
     link = info.emulated.link if info.emulated is not None else ""
     device = info.device_name or info.device or ""
@@ -127,7 +128,8 @@ def _is_same(key: tuple[Setting, int], kept: _Kept) -> bool:
     return alike and key[1] == kept.view.info.world_size and most <= least * (1 + SAME)
 
 
-def _words(view: RunView) -> str:
+def words_of(view: RunView) -> str:
+    """The strategy of a run, with its mesh where that has several dimensions."""
     mesh = {name: size for name, size in (view.info.mesh or {}).items() if size > 1}
     shape = " × ".join(f"{name} {size}" for name, size in mesh.items())
     return (view.info.strategy or "unknown") + (f" ({shape})" if len(mesh) > 1 else "")
@@ -163,7 +165,7 @@ def _rivals(
     efficiencies: Mapping[int, Interval],
 ) -> Rivals:
     views = {name: tuple(one.view for one in members) for name, members in named.items()}
-    seen = {kind: {name: _peak_bytes(of, kind) for name, of in views.items()} for kind in (GPU, PROCESS)}
+    seen = {kind: {name: peak_bytes(of, kind) for name, of in views.items()} for kind in (GPU, PROCESS)}
     kind = next((kind for kind in (GPU, PROCESS) if any(value is not None for value in seen[kind].values())), "")
     members = [_measured(name, of, efficiencies, seen[kind][name] if kind else None) for name, of in views.items()]
     members.sort(key=lambda one: -one.throughput.value)
@@ -199,7 +201,7 @@ def _scaled(value: Interval, factor: float) -> Interval:
     return Interval(value.value * factor, low, high)
 
 
-def _peak_bytes(views: Sequence[RunView], kind: str) -> float | None:
+def peak_bytes(views: Sequence[RunView], kind: str) -> float | None:
     """The largest sample of any rank and repeat; None where a run has none."""
     peaks = []
     for view in views:

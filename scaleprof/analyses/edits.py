@@ -65,8 +65,8 @@ class Edit:
             raise OptionError(f"latency must be a number from 0 on, not {self.latency}")
         if unknown := sorted(self.without - set(REMOVABLE)):
             raise OptionError(f"without must be of {', '.join(REMOVABLE)}, not {unknown[0]!r}")
-        if self.ranks is not None and self.ranks < 2:
-            raise OptionError(f"ranks must be at least 2, not {self.ranks}")
+        if self.ranks is not None and self.ranks < 1:
+            raise OptionError(f"ranks must be at least 1, not {self.ranks}")
         if self.micro_batches is not None and self.micro_batches < 1:
             raise OptionError(f"micro-batches must be at least 1, not {self.micro_batches}")
         for name in ("merge", "split"):

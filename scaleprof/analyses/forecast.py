@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaleprof.analyses.base import listed, many, percent
+from scaleprof.analyses.more_ranks import replays_of
 from scaleprof.analyses.parts import parts_of
 from scaleprof.analyses.study import Scaled, Size
 from scaleprof.models import laws
@@ -39,6 +40,7 @@ MARGINAL = 0.7
 _Z95 = 1.959964
 SHORT = {
     "amdahl": "Amdahl", "logarithmic": "logarithmic", "gustafson": "Gustafson", "usl": "USL", "pmnf": "Extra-P", "components": "by class",
+    "replay": "replay",
 }  # fmt: skip
 """Laws in a table or a tile."""
 
@@ -93,7 +95,9 @@ def forecast(study: Scaled) -> Forecast:
         return Forecast(study, None, "a size has no interval: a law needs at least 6 steady steps of each")
     ranks = np.array([float(size.ranks) for size in used])
     rates = np.array([size.throughput.value for size in used])
-    measured = Measured(ranks, rates, spreads, parts_of(study.series.kind, used, ranks / rates), study.doubt)
+    kind = study.series.kind
+    parts, replays = parts_of(kind, used, ranks / rates), replays_of(kind, used)
+    measured = Measured(ranks, rates, spreads, parts, replays, study.doubt)
     aside = tuple(size.ranks for size in judged if size not in used)
     return Forecast(study, extrapolate(measured, study.series.kind), "", tuple(used), aside)
 
@@ -322,10 +326,17 @@ def how(one: Forecast) -> str:
     """How the line and its band are computed."""
     assert one.law is not None
     others = [other.law.name for other in one.law.others]
+    used = one.law.used.law
+    fitted = (
+        "through what was measured there: bytes and hops of its collectives as rings have them, compute as the batch has it, what hides behind "
+        "what as its graph has it, and late ranks as late as they were"
+        if used.id == "replay"
+        else "least squares of the logarithms of the residuals, a size counting by its ranks, coefficients not negative"
+    )
     alike = f" The band spans {' and '.join(others)} as well, which the sizes do not rule out." if others else ""
     return (
-        f"Line: {one.law.used.law.formula}, least squares of the logarithms of the residuals, a size counting by its ranks, coefficients not "
-        "negative. From four sizes on the law is taken that predicts each size best from the smaller ones. Band, for what would be measured: a "
+        f"Line: {used.formula}, {fitted}. From four sizes on the law is taken that predicts each size best from the smaller ones; of three the "
+        "replay of the largest, if that of the smaller one predicted it better than Amdahl's law. Band, for what would be measured: a "
         f"bootstrap (seeded) over the uncertainty of each size and what the law misses.{alike} Up to {PREDICTED} times the largest size is called "
         f"predicted, up to {INDICATIVE} times indicative, beyond that speculative; beyond {FARTHEST} times there is none. No band is a guarantee."
     )

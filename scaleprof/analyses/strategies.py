@@ -7,6 +7,11 @@ from collections.abc import Sequence
 
 from scaleprof.align import RunView
 from scaleprof.analyses.base import Comparison, listed, percent, run_name, some
+from scaleprof.analyses.choices import caveats_of as choices_caveats
+from scaleprof.analyses.choices import charts_of as choices_charts
+from scaleprof.analyses.choices import find_choices
+from scaleprof.analyses.choices import metrics_of as choices_metrics
+from scaleprof.analyses.choices import table_of as choices_table
 from scaleprof.analyses.configurations import GPU, PROCESS, Configuration, Found, Rivals, find_rivals
 from scaleprof.analyses.front import is_on_front
 from scaleprof.analyses.power import gpus_of
@@ -38,15 +43,16 @@ def conclude(views: Sequence[RunView], options: ScalingOptions) -> Result | None
     found = find_rivals(views, options) if len(views) > 1 else Found()
     if not found.rivals:
         return None
-    first = found.rivals[0]
+    first, choices = found.rivals[0], find_choices(views, options)
+    tables = {"strategies": _table(found.rivals), "strategies_by_size": choices_table(choices)}
     return Result(
         name="strategies",
         title="Strategies",
         headline=title_of(first),
-        metrics=tuple(_metrics(first)),
-        tables={"strategies": _table(found.rivals)},
-        charts=charts_of(found.rivals),
-        caveats=tuple(dict.fromkeys(_caveats(found, options))),
+        metrics=(*_metrics(first), *choices_metrics(choices)),
+        tables={name: table for name, table in tables.items() if len(table)},
+        charts=(*charts_of(found.rivals), *choices_charts(choices)),
+        caveats=tuple(dict.fromkeys((*_caveats(found, options), *choices_caveats(choices)))),
     )
 
 

@@ -1,6 +1,7 @@
 """Which law of scaling a study follows, what it says of sizes that were not measured, and how far to trust it (`method` 5.3, 5.4).
 
-Three sizes choose nothing: the straight line of Amdahl's law stands. From four on every law predicts each size from the smaller ones alone, and the
+Three sizes choose nothing: the straight line of Amdahl's law stands, unless runs were recorded that say more than their totals: then the replay of
+the largest, if that of the smaller one predicted the largest better. From four on every law predicts each size from the smaller ones alone, and the
 one that comes nearest over all of them is taken; a law that bends more than a line must leave next to nothing of the line's error. Bands are the
 union of two things: a bootstrap, in which every size is drawn anew from the uncertainty of its measurement and from how far the law misses the
 sizes, and the spread of the laws that the sizes do not tell apart and of the model by class of time. They are for what would be measured, so they
@@ -145,8 +146,8 @@ def extrapolate(measured: Measured, kind: Kind) -> Extrapolation:
     alike = [id for id, misfit in misfits.items() if misfit <= limit]
     if held_out and not held_out[0].is_inside:
         alike.insert(0, line)  # a law that failed where it was asked does not speak alone
-    if "components" in trials:
-        alike.append("components")  # it knows more than the sizes' totals, so what it says otherwise is open
+    # These know more than the sizes' totals, so what they say otherwise is open.
+    alike += [id for id in ("components", "replay") if id in trials]
     others = tuple(trials[id] for id in dict.fromkeys(alike) if id != used.id)
     return Extrapolation(measured, trials[used.id], others, tuple(held_out), trials.get("components"))
 
@@ -154,9 +155,9 @@ def extrapolate(measured: Measured, kind: Kind) -> Extrapolation:
 def _chosen(rivals: Sequence[Rival], measured: Measured) -> Rival:
     """The line, unless it misses the largest size by more than noise and another law predicts the sizes better."""
     line = rivals[0]
-    if len(measured) < FEWEST_TO_CHOOSE:
-        return line
     errors = {rival.id: errors_ahead(rival, measured) for rival in rivals}
+    if len(measured) < FEWEST_TO_CHOOSE:
+        return _replay_or(line, rivals, errors)
     if abs(errors[line.id][len(measured) - 1]) <= _MUCH * _noise_at_the_largest(line, measured):
         return line
     best, least = line, 1.0
@@ -165,6 +166,13 @@ def _chosen(rivals: Sequence[Rival], measured: Measured) -> Rival:
         if sizes >= rival.proofs and ratio < min(rival.most, least):
             best, least = rival, ratio
     return best
+
+
+def _replay_or(line: Rival, rivals: Sequence[Rival], errors: Mapping[str, Mapping[int, float]]) -> Rival:
+    """The replay of the largest run, where that of the one before told its step time better than the line: it knows more than the sizes' totals."""
+    replay = next((rival for rival in rivals if rival.id == "replay"), line)
+    ratio, sizes = _compared(errors[replay.id], errors[line.id])
+    return replay if sizes and ratio < 1 else line
 
 
 def _compared(errors: Mapping[int, float], others: Mapping[int, float]) -> tuple[float, int]:

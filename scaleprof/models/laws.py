@@ -33,7 +33,7 @@ _LEAST = 1e-3
 class Law:
     """A family of curves."""
 
-    id: Literal["amdahl", "logarithmic", "gustafson", "usl", "pmnf", "components"]
+    id: Literal["amdahl", "logarithmic", "gustafson", "usl", "pmnf", "components", "replay"]
     name: str
     """In a sentence: `Amdahl's law`."""
     formula: str

@@ -24,6 +24,7 @@ from scaleprof.models.laws import (
     one_term,
 )
 from scaleprof.models.pmnf import LEAST_POINTS, fit_pmnf
+from scaleprof.models.replayed import Replayed
 from scaleprof.models.scaling import Kind
 
 FEWEST = 2
@@ -49,6 +50,8 @@ class Measured:
     """The standard deviation of each, as a share of it."""
     parts: Parts | None = None
     """What a sample costs a rank by class, where that was measured at every size; adds up to ranks / throughput."""
+    replays: tuple[Replayed | None, ...] = ()
+    """What the run at each size says of other sizes; empty where nothing does."""
     doubt: float = 0.0
     """What a size is expected to lie off any law, as a share, before the sizes tell: where no size was measured twice, the spread is not known."""
 
@@ -63,7 +66,9 @@ class Measured:
     def first(self, count: int) -> "Measured":
         """The smallest sizes only."""
         parts = self.parts.first(count) if self.parts else None
-        return Measured(self.ranks[:count], self.throughput[:count], self.spread[:count], parts, self.doubt)
+        return Measured(
+            self.ranks[:count], self.throughput[:count], self.spread[:count], parts, self.replays[:count], self.doubt
+        )
 
     def without_largest(self) -> "Measured":
         """All sizes but the last."""
@@ -115,6 +120,9 @@ def rivals_for(measured: Measured, kind: Kind) -> list[Rival]:
     if measured.parts:
         alone = int((measured.ranks <= 1).sum())  # one rank says nothing of communication
         rivals.append(Rival("components", alone + FEWEST, _fit_parts))
+    if measured.replays and measured.replays[-1] is not None:
+        unknown = [place for place, one in enumerate(measured.replays) if one is None]
+        rivals.append(Rival("replay", max(unknown, default=-1) + 2, _fit_replay))
     rivals.append(Rival("usl", USL.count + 1, _fit_to(USL), ALL_BUT_GONE))
     rivals.append(
         Rival("pmnf", LEAST_POINTS, _fit_term, ALL_BUT_GONE, proofs=2)
@@ -129,6 +137,13 @@ def _fit_to(law: Law) -> Callable[[Measured], Fitted]:
 def _fit_parts(measured: Measured) -> Fitted:
     assert measured.parts is not None
     return fit_parts(measured.parts, measured.ranks, measured.weights)
+
+
+def _fit_replay(measured: Measured) -> Fitted:
+    """The curve of the largest size, through what was measured there."""
+    replayed = measured.replays[-1]
+    assert replayed is not None
+    return Fitted(replayed.law(), np.ones(1))
 
 
 def _fit_term(measured: Measured) -> Fitted:

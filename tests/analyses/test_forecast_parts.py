@@ -81,8 +81,9 @@ def test_files_of_a_synthetic_study_predict_the_truth_at_twice_their_largest_siz
     for leaf in ("compute", "exposed_transfer", "idle"):
         assert row[f"{leaf}_ms"] == pytest.approx(truth[leaf], rel=0.1), leaf
     rows = [dict(zip(section.tables["prediction"].columns, one, strict=True)) for one in section.tables["prediction"].rows()]  # fmt: skip
-    assert {one["law"] for one in rows} == {"Amdahl", "by class"}
-    line = next(one for one in rows if one["law"] == "Amdahl")
+    assert {one["law"] for one in rows} == {"replay", "by class"}
     true_step = truth["window"] * 32
-    by_class = next(one for one in rows if one["law"] == "by class")
-    assert abs(by_class["step_ms"] / true_step - 1) < abs(line["step_ms"] / true_step - 1)
+    replay, by_class = (next(one for one in rows if one["law"] == law) for law in ("replay", "by class"))
+    assert replay["step_ms"] == pytest.approx(true_step, rel=0.02)
+    assert replay["step_low_ms"] < true_step < replay["step_high_ms"]
+    assert abs(replay["step_ms"] / true_step - 1) < abs(by_class["step_ms"] / true_step - 1)

@@ -158,7 +158,7 @@ def test_the_recorded_strategies_are_compared_at_their_sizes(emulated: Report) -
 def test_where_each_recorded_strategy_loses_its_time(emulated: Report) -> None:
     """1,600 ms of compute for 16 samples: 100 ms a sample and rank, whatever the strategy."""
     result = section(emulated)
-    assert [chart.kind for chart in result.charts] == ["scatter", "scatter", "stacked_bars"]
+    assert [chart.kind for chart in result.charts] == ["scatter", "scatter", "stacked_bars", "lines"]
     assert result.charts[2].title == (
         "Of 337 ms a sample fsdp2 loses 194 ms to exposed transfer at 4 ranks; ddp+powersgd loses 22 ms of 122 ms in all"
     )

@@ -71,7 +71,7 @@ def test_encoding_costs_what_is_said(recording: str, tmp_path: Path) -> None:
         (["--kernel", "gemm=2"], 2, "no kernel of this run is called 'gemm'"),
         (["--normal-rank", "5"], 2, "there is no rank 5; there are: 0, 1"),
         (["--micro-batches", "4"], 2, "is no pipeline"),
-        (["--ranks", "1"], 2, "ranks must be at least 2"),
+        (["--ranks", "0"], 2, "ranks must be at least 1"),
     ],
 )
 def test_what_makes_no_sense_is_said(

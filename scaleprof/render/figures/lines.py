@@ -61,7 +61,7 @@ def lines(chart: Chart) -> Spec:
     annotations, shapes = _references(layers, chart.y, (low, high))
     shapes = trust.shades(beyond) + shapes + [_span(layer, place.of(layer)) for layer in spans]
     annotations += trust.names(beyond)
-    annotations += [_span_label(layer, place.of(layer)) for layer in spans]
+    annotations += [_span_label(layer, place.of(layer), chart.x) for layer in spans]
     right = 24
     if direct:
         right = room_for([f"{inert(layer.name, 22)}  " for layer in named])
@@ -310,8 +310,10 @@ def _span(layer: Layer, at: Sequence[Any]) -> Spec:
     return {"type": "rect", **ends, "fillcolor": LIGHT["grid"], "line": {"width": 0}, "layer": "below"}
 
 
-def _span_label(layer: Layer, at: Sequence[Any]) -> Spec:
-    middle = (at[0] + at[-1]) / 2
+def _span_label(layer: Layer, at: Sequence[Any], axis: Axis) -> Spec:
+    """Its name in its middle. On a logarithmic axis plotly takes the place of a text as an exponent."""
+    first, last = (math.log10(end) for end in (at[0], at[-1])) if axis.scale in ("log2", "log10") else (at[0], at[-1])
+    middle = (first + last) / 2
     return label(inert(layer.name), xref="x", x=middle, yref="paper", y=1, yanchor="top", font={"size": 11})
 
 
