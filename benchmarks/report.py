@@ -41,11 +41,20 @@ _SELECT = """(value) => new Promise((done) => {
   input.dispatchEvent(new Event("change"));
   requestAnimationFrame(() => setTimeout(() => requestAnimationFrame(() => done(performance.now() - began)), 0));
 })"""
+_MOVE = """(value) => new Promise((done) => {
+  const input = document.querySelector(".run.selected [data-grid] input[type=range]");
+  if (!input) return done(null);
+  const began = performance.now();
+  input.value = value;
+  input.dispatchEvent(new Event("input"));
+  requestAnimationFrame(() => setTimeout(() => requestAnimationFrame(() => done(performance.now() - began)), 0));
+})"""
+"""A move of the slider of the what-ifs."""
 
 
 @dataclass(frozen=True)
 class Timed:
-    """One report and what its page took, in seconds; None for a selection where nothing can be selected."""
+    """One report and what its page took, in seconds; None for a selection or a slider that there is not."""
 
     name: str
     megabytes: float
@@ -54,6 +63,7 @@ class Timed:
     chart_s: float
     all_s: float
     selection_s: float | None
+    move_s: float | None
 
 
 def samples() -> Report:
@@ -113,13 +123,13 @@ def timed(browser: Any, name: str, report: Report, rounds: int) -> Timed:
     path = BUILD / "report.html"
     path.write_text(content, encoding="utf-8")
     opened = [_opened(browser, path.as_uri()) for _ in range(rounds)]
-    columns = [[one[place] for one in opened if one[place] is not None] for place in range(4)]
-    text_s, chart_s, all_s, selection_s = (median(column) if column else None for column in columns)
+    columns = [[one[place] for one in opened if one[place] is not None] for place in range(5)]
+    text_s, chart_s, all_s, selection_s, move_s = (median(column) if column else None for column in columns)
     assert text_s is not None and chart_s is not None and all_s is not None
-    return Timed(name, len(content.encode()) / 1e6, render_s, text_s, chart_s, all_s, selection_s)
+    return Timed(name, len(content.encode()) / 1e6, render_s, text_s, chart_s, all_s, selection_s, move_s)
 
 
-def _opened(browser: Any, address: str) -> tuple[float, float, float, float | None]:
+def _opened(browser: Any, address: str) -> tuple[float, float, float, float | None, float | None]:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
     page.set_default_timeout(120_000)
@@ -139,17 +149,28 @@ def _opened(browser: Any, address: str) -> tuple[float, float, float, float | No
     page.wait_for_timeout(500)
     ranks = page.evaluate("() => document.getElementById('rank-select') ? 1 : 0")
     selection_s = [page.evaluate(_SELECT, value) / 1000 for value in ("0", "", "0")][1:] if ranks else []
+    moves = [page.evaluate(_MOVE, value) for value in ("0", "1", "2")][1:]
     context.close()
-    return text_s, chart_s, all_s, median(selection_s) if selection_s else None
+    move_s = None if None in moves else median(moves) / 1000
+    return text_s, chart_s, all_s, median(selection_s) if selection_s else None, move_s
 
 
 def as_table(found: Sequence[Timed]) -> str:
     """A line for each report."""
-    head = ["report", "MB", "rendered s", "first text s", "first chart s", "charts in view s", "selection ms"]
+    head = [
+        "report",
+        "MB",
+        "rendered s",
+        "first text s",
+        "first chart s",
+        "charts in view s",
+        "selection ms",
+        "slider ms",
+    ]
     rows = [
         [
             one.name, f"{one.megabytes:.2f}", number(one.render_s), number(one.text_s), number(one.chart_s), number(one.all_s),
-            number(1000 * one.selection_s) if one.selection_s is not None else "-",
+            *(number(1000 * took) if took is not None else "-" for took in (one.selection_s, one.move_s)),
         ]
         for one in found
     ]  # fmt: skip
@@ -164,6 +185,7 @@ def goals(found: Sequence[Timed]) -> list[str]:
         at_most("first text", max(one.text_s for one in found), TEXT_S, " s"),
         at_most("first chart", max(one.chart_s for one in found), CHART_S, " s"),
         at_most("a selection", max(selections), SELECTION_S, " s"),
+        at_most("a move of the slider", max(one.move_s or 0.0 for one in found), SELECTION_S, " s"),
     ]
 
 
