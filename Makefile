@@ -15,7 +15,7 @@ TRACES := $(wildcard ../shared/traces)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-pages trainers test-horovod test-tensorflow samples-tensorflow lint bench bench-peers predictions samples samples-horovod reports screenshots strategies torture torture-peers whatif-proof fuzz
+.PHONY: demo test test-pages trainers test-horovod test-tensorflow test-slurm samples-tensorflow lint bench bench-peers predictions samples samples-horovod reports screenshots strategies torture torture-peers whatif-proof fuzz
 
 demo: $(READY)
 	$(BIN)/scaleprof demo --out build/demo
@@ -41,6 +41,11 @@ test-horovod: $(READY_FOR_HOROVOD)
 # TensorFlow for the CPU and both Keras, in an environment of their own (1.7 GB). Trains on two processes of this machine and analyzes that.
 test-tensorflow: $(READY_FOR_TENSORFLOW)
 	$(TENSORFLOW)/bin/python -m pytest -m tensorflow tests/tensorflow $(ARGS)
+
+# Sweeps as jobs of a real SLURM, whose daemons run on this machine alone while the tests do. Installs them with apt where they are not, as root.
+test-slurm: $(READY)
+	command -v slurmctld slurmd munged >/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends slurmctld slurmd munge)
+	SCALEPROF_SLURM=1 $(BIN)/python -m pytest -m slurm tests/launch $(ARGS)
 
 # The small recording of such a job that is committed.
 samples-tensorflow: $(READY_FOR_TENSORFLOW)

@@ -1,6 +1,6 @@
 """Run one training script at several world sizes with torchrun, each recorded as a run of one series.
 
-A size that fails costs that size: the others still run, and what happened is said. The script needs a `scaleprof.profile` somewhere; where
+A run that fails costs that run: the others still go on, and what happened is said. The script needs a `scaleprof.profile` somewhere; where
 it records to is decided here, through the environment, whatever the script says.
 """
 
@@ -9,12 +9,15 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from scaleprof.errors import BrokenFile, LaunchError, MissingPackage, OptionError
 from scaleprof.launch.processes import run_command
+from scaleprof.launch.slurm import Cluster, await_end, in_queue, script_of, written
+from scaleprof.launch.slurm import submit as submit_scripts
+from scaleprof.launch.trials import Ledger, Trial
 from scaleprof.run import RUN_FILE, read_run_info
 
 _SHOWN_LINES = 10
@@ -39,37 +42,101 @@ class Sweep:
     failures: tuple[SizeFailure, ...] = ()
 
 
-def world_sizes(text: str) -> tuple[int, ...]:
-    """The sizes in `1,2,4`, ascending."""
-    try:
-        sizes = tuple(sorted({int(part) for part in text.split(",")}))
-    except ValueError as error:
-        raise OptionError(f"--ranks takes whole numbers with commas between, like 1,2,4, not {text!r}") from error
-    if sizes[0] < 1:
-        raise OptionError(f"--ranks takes numbers from 1, not {sizes[0]}")
-    return sizes
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep runs, and where it keeps what is done."""
+
+    command: tuple[str, ...]
+    """A script and its arguments."""
+    series: str
+    out: Path
+    trials: tuple[Trial, ...]
+    """Those that are still to be run."""
+    done: Mapping[Trial, str]
+    """The run ids of the others."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """Where it is written down."""
+        return Ledger.of(self.out, self.series)
 
 
-def sweep(
-    command: Sequence[str],
-    sizes: Sequence[int],
-    *,
-    out: Path,
-    name: str | None = None,
-    on_line: Callable[[int, str], None] | None = None,
-) -> Sweep:
-    """Run `command` (a script and its arguments) once per world size; `on_line` gets the size and each line that the job writes."""
+def plan_of(
+    command: Sequence[str], trials: Sequence[Trial], *, out: Path, name: str | None = None, resume: bool = False
+) -> Plan:
+    """A sweep that begins, or goes on with what is not done yet. Raises OptionError and LaunchError for what cannot be run or gone on with."""
     _check(command)
-    series = name or _series_of(command)
-    runs: list[Path] = []
+    series = _file_name(name) if name else _series_of(command)
+    ledger = Ledger.of(out, series)
+    done = ledger.done(command) if resume else {}
+    if not resume:
+        ledger.begin(command)
+    rest = tuple(trial for trial in trials if trial not in done)
+    return Plan(tuple(command), series, out, rest, {trial: done[trial] for trial in trials if trial in done})
+
+
+def sweep(plan: Plan, *, on_line: Callable[[Trial, str], None] | None = None) -> Sweep:
+    """Run what is left of a plan with torchrun on this machine; `on_line` gets the run and each line that the job writes."""
     failures: list[SizeFailure] = []
-    for size in sizes:
-        found, failure = _run_size(command, size, out=out, series=series, on_line=on_line)
-        runs += found
+    for trial in plan.trials:
+        failure = _run(plan, trial, on_line)
         failures += [failure] if failure else []
+    return recorded(plan, failures)
+
+
+def recorded(plan: Plan, failures: Sequence[SizeFailure] = ()) -> Sweep:
+    """Everything that a plan has recorded, before and now."""
+    done = plan.ledger.done(plan.command)
+    wanted = {*plan.trials, *plan.done}
+    ids = [
+        run_id
+        for trial, run_id in sorted(done.items(), key=lambda one: (one[0].ranks, one[0].repeat))
+        if trial in wanted
+    ]
+    folders = sorted(_run_folders(plan.out))
+    runs = tuple(folder for run_id in ids for folder in folders if _is_of(folder, run_id))
     if not runs:
         raise LaunchError(_nothing_recorded(failures))
-    return Sweep(series, tuple(runs), tuple(failures))
+    return Sweep(plan.series, runs, tuple(failures))
+
+
+def environment_of(plan: Plan, trial: Trial) -> dict[str, str]:
+    """What the recorder must know of a run, with an id of its own."""
+    return {
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+        "PYTHONUNBUFFERED": "1",
+        "SCALEPROF_DIR": str(plan.out.absolute()),
+        "SCALEPROF_SERIES": plan.series,
+        "SCALEPROF_NAME": plan.series,
+        "SCALEPROF_REPEAT": str(trial.repeat),
+        "SCALEPROF_RUN_ID": f"{plan.series}-{trial.ranks}-{secrets.token_hex(4)}",
+    }
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What a cluster was given."""
+
+    scripts: tuple[Path, ...]
+    jobs: tuple[str, ...]
+    """The ids of the jobs of these; none where the scripts were only written."""
+    in_queue: tuple[str, ...]
+    """Jobs of this sweep that were submitted before and have not ended."""
+
+
+def submit(plan: Plan, cluster: Cluster, *, dry_run: bool, wait: bool) -> Submitted:
+    """Submit what is left of a plan, and is not in the queue already, to SLURM; with `wait` return when all of it has ended."""
+    waiting = in_queue({trial: job for trial, job in plan.ledger.jobs().items() if trial in plan.trials})
+    scripts = {
+        trial: script_of(trial, plan.command, environment_of(plan, trial), plan.ledger, cluster)
+        for trial in plan.trials
+        if trial not in waiting
+    }
+    files = written(scripts, plan.ledger)
+    jobs = {} if dry_run else submit_scripts(files, plan.ledger)
+    if wait and not dry_run:
+        await_end({**waiting, **jobs})
+    return Submitted(tuple(files.values()), tuple(jobs.values()), tuple(waiting.values()))
 
 
 def _check(command: Sequence[str]) -> None:
@@ -85,35 +152,30 @@ def _check(command: Sequence[str]) -> None:
 
 def _series_of(command: Sequence[str]) -> str:
     text = command[1].rpartition(".")[2] if command[0] == "-m" else Path(command[0]).stem
+    return _file_name(text)
+
+
+def _file_name(text: str) -> str:
     return re.sub(r"[^\w.-]+", "-", text).strip("-.") or "sweep"
 
 
-def _run_size(
-    command: Sequence[str], size: int, *, out: Path, series: str, on_line: Callable[[int, str], None] | None
-) -> tuple[list[Path], SizeFailure | None]:
-    """The run folders that one size recorded, or why it recorded none that can be used."""
-    run_id = f"{series}-{size}-{secrets.token_hex(4)}"
-    settings = {
-        **os.environ,
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
-        "PYTHONUNBUFFERED": "1",
-        "SCALEPROF_DIR": str(out.absolute()),
-        "SCALEPROF_SERIES": series,
-        "SCALEPROF_NAME": series,
-        "SCALEPROF_RUN_ID": run_id,
-    }
-    before = _run_folders(out)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(size)]
-    handler = (lambda line: on_line(size, line)) if on_line else None
-    ended = run_command([*torchrun, *command], environment=settings, on_line=handler)
-    recorded = sorted(folder for folder in _run_folders(out) - before if _is_of(folder, run_id))
+def _run(plan: Plan, trial: Trial, on_line: Callable[[Trial, str], None] | None) -> SizeFailure | None:
+    """One run; why it recorded nothing that can be used, or None."""
+    settings = environment_of(plan, trial)
+    run_id = settings["SCALEPROF_RUN_ID"]
+    before = _run_folders(plan.out)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(trial.ranks)]
+    handler = (lambda line: on_line(trial, line)) if on_line else None
+    ended = run_command([*torchrun, *plan.command], environment={**os.environ, **settings}, on_line=handler)
+    found = sorted(folder for folder in _run_folders(plan.out) - before if _is_of(folder, run_id))
     if ended.exit_code != 0:
-        kept = f"; what it recorded stays in {recorded[0]}, outside the report" if recorded else ""
-        reason = f"{_ranks(size)} ended with exit code {ended.exit_code}{kept}"
-        return [], SizeFailure(size, reason, ended.last_lines[-_SHOWN_LINES:])
-    if not recorded:
-        return [], SizeFailure(size, f"{_ranks(size)} ended well but recorded nothing{_why_nothing()}")
-    return recorded, None
+        kept = f"; what it recorded stays in {found[0]}, outside the report" if found else ""
+        reason = f"{trial.words} ended with exit code {ended.exit_code}{kept}"
+        return SizeFailure(trial.ranks, reason, ended.last_lines[-_SHOWN_LINES:])
+    if not found:
+        return SizeFailure(trial.ranks, f"{trial.words} ended well but recorded nothing{_why_nothing()}")
+    plan.ledger.add(trial, run_id)
+    return None
 
 
 def _run_folders(out: Path) -> set[Path]:
@@ -136,11 +198,9 @@ def _why_nothing() -> str:
 
 
 def _nothing_recorded(failures: Sequence[SizeFailure]) -> str:
+    if not failures:
+        return "no run of the sweep has ended well yet"
     first = failures[0]
     said = "".join(f"\n  {line}" for line in first.last_lines)
-    rest = f" (and so at {len(failures) - 1} other sizes)" if len(failures) > 1 else ""
+    rest = f" (and so at {len(failures) - 1} other runs)" if len(failures) > 1 else ""
     return f"no size gave a recording: {first.reason}{rest}{said}"
-
-
-def _ranks(size: int) -> str:
-    return "1 rank" if size == 1 else f"{size} ranks"
