@@ -21,7 +21,9 @@ GROUPS = (reports, replayed, jobs, made)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
     try:
-        return commands.main(arguments, prog_name="scaleprof", standalone_mode=False) or 0
+        return (
+            commands.main(arguments, prog_name="scaleprof", standalone_mode=False, auto_envvar_prefix="SCALEPROF") or 0
+        )
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return INTERRUPTED

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scaleprof.cli.base import given_elsewhere
 from scaleprof.errors import ScaleprofError
 
 if TYPE_CHECKING:
@@ -105,8 +106,8 @@ def prepare_numpy() -> None:
 
 
 def command_line(patterns: Sequence[str] = ()) -> str:
-    """How to make the report again, wherever: with the patterns that the project's settings added."""
-    added = [word for text in patterns for word in ("--communication", text)]
+    """How to make the report again, wherever: with what the environment and the project's settings added."""
+    added = given_elsewhere() + [word for text in patterns for word in ("--communication", text)]
     return shlex.join(["scaleprof", *sys.argv[1:], *added])
 
 
