@@ -28,6 +28,8 @@ LONG_NAME = 12
 _LYING = ("rank", "configuration")  # what each bar is, where there may be many or long names
 MOST_LYING = 16  # more bars than this are too thin for a text each
 LARGE_SHARE = 0.07  # segments from this share of the longest bar carry their value
+LABEL_SHARE = 0.14
+"""Of the axis, what a number left of the lowest bar takes, so that it does not lie on the names."""
 BAR_PX = 34
 LEGEND_PX = 30
 
@@ -84,7 +86,8 @@ def bars(chart: Chart) -> Spec:
         beside = {"text": texts, "textposition": "outside", "textfont": {"color": LIGHT["ink-2"], "size": 12}}
         data.append({**_bar(plan, layer, order), **(beside if plan.few else {}), "cliponaxis": False})
     values = [_amount(value) for layer in chart.layers for value in layer.y] or [0.0]
-    ends = (min(values) * 1.12 if min(values) < 0 else 0.0, max(max(values), 0.0) or 1.0)
+    least, most = min(min(values), 0.0), max(max(values), 0.0) or 1.0
+    ends = (least - LABEL_SHARE * (most - least) if least < 0 else 0.0, most)
     return _laid_out(_plan(chart, labels if plan.few else []), data, ends, annotations=[], barmode="group")
 
 

@@ -52,7 +52,8 @@ def waterfall(chart: Chart) -> Spec:
     span = high - low
     annotations = [_label(place, entry, entries, chart.y, (low, span), factor) for place, entry in enumerate(entries)]
     x = {**value_axis(chart.y, low, high), "fixedrange": True}
-    right = [_words(entry, entries, chart.y) for entry in entries if entry.end * factor > low + 0.6 * span]
+    # Amounts are bold, which is wider than what `room_for` counts.
+    right = [f"{_words(entry, entries, chart.y)}  " for entry in entries if entry.end * factor > low + 0.6 * span]
     y = {**names_axis([entry.name for entry in entries]), "range": [len(entries) - 0.5, -0.5]}
     return figure(
         [trace],
