@@ -211,6 +211,8 @@ class RunReport:
     ranks_read: tuple[int, ...]
     sections: tuple[Result, ...]
     caveats: tuple[str, ...] = ()
+    by_step: Mapping[str, Table] = field(default_factory=dict)
+    """What each steady step was, for comparing runs (`analyses.by_step`); shown nowhere."""
 
     @property
     def label(self) -> str:
@@ -222,6 +224,24 @@ class RunReport:
     def metric(self, id: str) -> Metric | None:
         """The metric of that id, if it was defined."""
         return _find_metric(self.sections, id)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one demand that a check makes."""
+
+    id: str
+    """What was demanded: `step.time_ms <= 120 ms`."""
+    subject: str
+    """The run, pair or series it was demanded of."""
+    answer: Literal["holds", "fails", "inconclusive", "unusable"]
+    """`inconclusive`: the interval holds the limit; `unusable`: nothing here can answer."""
+    text: str
+    """What was found, in a sentence."""
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    limit: float | None = None
 
 
 @dataclass(frozen=True)

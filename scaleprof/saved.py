@@ -41,6 +41,7 @@ def to_dict(report: Report) -> dict[str, Any]:
                 "info": plain({k: v for k, v in dataclasses.asdict(run.info).items() if v is not None}),
                 "caveats": list(run.caveats),
                 "sections": [_result_to_dict(section) for section in run.sections],
+                "by_step": {name: _table_to_dict(table) for name, table in run.by_step.items()},
             }
             for run in report.runs
         ],
@@ -58,7 +59,8 @@ def from_dict(content: Mapping[str, Any]) -> Report:
         if info.get("emulated"):
             info["emulated"] = Emulated(**info["emulated"])
         sections = tuple(_result_from_dict(section) for section in run["sections"])
-        runs.append(RunReport(RunInfo(**info), tuple(run["ranks_read"]), sections, tuple(run["caveats"])))
+        by_step = {name: _table_from_dict(table) for name, table in run.get("by_step", {}).items()}
+        runs.append(RunReport(RunInfo(**info), tuple(run["ranks_read"]), sections, tuple(run["caveats"]), by_step))
     return Report(
         title=content["title"],
         verdict=content["verdict"],

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scaleprof.align import RunView
 from scaleprof.analyses.base import Analysis, duration, many
@@ -11,6 +13,7 @@ from scaleprof.analyses.exchange import across_ranks
 from scaleprof.analyses.links_chart import size_words
 from scaleprof.analyses.steps import NEEDS as STEP_NEEDS
 from scaleprof.analyses.steps import steady_steps
+from scaleprof.columns import coded_of, distinct
 from scaleprof.intervals import Ints
 from scaleprof.models.communication import busbw_gbps
 from scaleprof.results import Metric, Result, Table
@@ -91,12 +94,13 @@ class _Kind:
     count: int = 0
     timed: int = 0
     dur_ns: int = 0
-    transfers_ns: list[int] = field(default_factory=list)
+    transfers_ns: list[NDArray[Any]] = field(default_factory=list)
     waited_ns: int = 0
     ranks: int = 0
 
 
 _Key = tuple[str, int, str, str, str, str]
+_NO_STREAM = np.iinfo(np.int64).min
 
 
 def conclude(view: RunView, options: None) -> Result | None:
@@ -139,31 +143,52 @@ def _kinds(view: RunView, wanted: Ints) -> dict[_Key, _Kind]:
     rows: dict[_Key, _Kind] = {}
     exchange = view.exchange
     for rank, table in view.fact("collectives").items():
-        steps, labels = np.asarray(table["step"]), _group_labels(view, rank)
-        keep = np.isin(steps, wanted) if len(wanted) else steps >= 0
-        streams = [
-            str(stream) if here else "" for stream, here in zip(table["stream"], table["on_device"], strict=True)
-        ]
-        keys = zip(table["op"], table["bytes"], table["dtype"], table["group"], table["name"], streams, strict=True)
-        durations = np.asarray(table["dur_ns"])
-        transfer, wait, ranks = exchange.transfer_ns[rank], exchange.wait_ns[rank], exchange.ranks[rank]
-        # A loop over collectives, not events: there are hundreds a step, and their keys are text.
-        for place, key in enumerate(keys):
-            if not keep[place]:
-                continue
-            kind = rows.setdefault((key[0], int(key[1]), key[2], labels.get(key[3], key[3]), *key[4:]), _Kind())
-            kind.count += 1
-            if durations[place] != UNKNOWN:
-                kind.timed += 1
-                kind.dur_ns += int(durations[place])
-            if transfer[place] != UNKNOWN:
-                kind.transfers_ns.append(int(transfer[place]))
-                kind.waited_ns += int(wait[place])
-                kind.ranks = int(ranks[place])
+        steps, labels = np.asarray(table["step"]), group_labels(view, rank)
+        here = np.flatnonzero(np.isin(steps, wanted) if len(wanted) else steps >= 0)
+        keys, place = _keys(table, here)
+        durations, transfer = np.asarray(table["dur_ns"])[here], exchange.transfer_ns[rank][here]
+        wait, ranks = exchange.wait_ns[rank][here], exchange.ranks[rank][here]
+        order = np.argsort(place, kind="stable")
+        for key, mine in zip(keys, np.split(order, np.searchsorted(place[order], range(1, len(keys)))), strict=False):
+            kind = rows.setdefault((*key[:3], labels.get(key[3], key[3]), *key[4:]), _Kind())
+            timed, split = mine[durations[mine] != UNKNOWN], mine[transfer[mine] != UNKNOWN]
+            kind.count += len(mine)
+            kind.timed += len(timed)
+            kind.dur_ns += int(durations[timed].sum())
+            if len(split):
+                kind.transfers_ns.append(_narrow(transfer[split]))
+                kind.waited_ns += int(wait[split].sum())
+                kind.ranks = int(ranks[split[-1]])
     return rows
 
 
-def _group_labels(view: RunView, rank: int) -> dict[str, str]:
+def _narrow(values: Ints) -> NDArray[Any]:
+    """Times in as few bytes as they need: those of all operations of all ranks are kept for their median."""
+    return values.astype(np.uint32) if values.max() <= np.iinfo(np.uint32).max else values
+
+
+def _keys(table: Table, rows: Ints) -> tuple[list[_Key], Ints]:
+    """What is said of some rows, each different thing once, and by row which."""
+    columns = [coded_of(table, name) for name in ("op", "dtype", "group", "name")]
+    sizes, size = np.unique(np.asarray(table["bytes"])[rows], return_inverse=True)
+    on_device, stream = np.asarray(table["on_device"])[rows], np.asarray(table["stream"])[rows]
+    streams, which = np.unique(np.where(on_device, stream, _NO_STREAM), return_inverse=True)
+    if not len(rows):
+        return [], size
+    kinds, place = distinct(*(code[rows] for _, code in columns), size, which)
+    ops, dtypes, groups, names = (texts for texts, _ in columns)
+    keys = [
+        (ops[op], int(sizes[of_size]), dtypes[dtype], groups[group], names[name], _stream(int(streams[of_stream])))
+        for op, dtype, group, name, of_size, of_stream in kinds
+    ]
+    return keys, place
+
+
+def _stream(number: int) -> str:
+    return "" if number == _NO_STREAM else str(number)
+
+
+def group_labels(view: RunView, rank: int) -> dict[str, str]:
     """What to call the process groups of a rank: by the dimension of the mesh that they run along, so that its groups stand in one row."""
     labels = {}
     for group in view.ranks[rank].process_groups:
@@ -183,7 +208,7 @@ def _waits_table(view: RunView, wanted: np.ndarray) -> Table:
         mine = np.asarray(view.fact("steps")[rank]["step"]) if rank in view.fact("steps") else wanted
         steps_seen += int(np.isin(mine, wanted).sum())
         keep = np.isin(np.asarray(table["step"]), wanted)
-        labels = _group_labels(view, rank)
+        labels = group_labels(view, rank)
         # A loop over waits, not events: there are some tens a step.
         for place in np.flatnonzero(keep).tolist():
             group = table["group"][place]
@@ -215,9 +240,9 @@ def _table(rows: Mapping[_Key, _Kind], steps_seen: int) -> Table:
     for (op, size, dtype, group, name, stream), kind in ordered:
         mean = kind.dur_ns / kind.timed / 1e6 if kind.timed else None
         per_step = kind.dur_ns / steps_seen / 1e6 if kind.timed else None
-        split = len(kind.transfers_ns)
+        split = sum(map(len, kind.transfers_ns))
         waited = kind.waited_ns / split / 1e6 if split else None
-        transfer_ns = float(np.median(kind.transfers_ns)) if split else None
+        transfer_ns = float(np.median(np.concatenate(kind.transfers_ns))) if split else None
         known = size != UNKNOWN and size > 0
         busbw = busbw_gbps(op, kind.ranks, size, transfer_ns) if transfer_ns and known else None
         times = (mean, per_step, waited, transfer_ns / 1e6 if transfer_ns is not None else None, busbw)

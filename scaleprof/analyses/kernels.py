@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scaleprof.align import RunView
 from scaleprof.analyses.account import account, leaf_operators
@@ -12,6 +13,9 @@ from scaleprof.results import Metric, Result, Table
 from scaleprof.trace import Kind, Trace
 
 MOST_ROWS = 200
+MOST_NAMES = 40
+"""Names of a rank of which each step is kept, and the columns that these may have: 8 kB, whatever the length of the trace."""
+MOST_COLUMNS = 24
 _LONGEST_NAME = 60
 """Letters of a name in a sentence; the table has it whole."""
 _Key = tuple[str, str, bool]
@@ -23,14 +27,8 @@ def kernels(trace: Trace) -> Table:
 
     `before_ns` and `before_count` are activities launched before the recording began: counted here, in no step.
     """
-    events, kinds = trace.events, trace.kinds
-    busy = np.isin(kinds, _BUSY)
-    if trace.has_device:
-        busy &= trace.on_device
-    else:
-        busy = (busy & (kinds != Kind.P2P)) | leaf_operators(
-            trace
-        )  # gloo's spans of transfers last until they are waited for
+    events = trace.events
+    busy = busy_events(trace)
     in_step = busy & (events.step >= 0)
     before = busy & (events.step < 0) & (events.link < 0)
     size = len(trace.names.text)
@@ -50,6 +48,44 @@ def kernels(trace: Trace) -> Table:
             "before_ns": before_total[rows],
         }
     )
+
+
+def name_steps(trace: Trace) -> Table:
+    """Summed ns of the names that took most time, by step, for comparing runs: a column for each step with such work, called `12`.
+
+    Neighbouring steps share a column, called `12-13`, where there would be more than `MOST_COLUMNS`.
+    """
+    events = trace.events
+    rows = np.flatnonzero(busy_events(trace) & (events.step >= 0))
+    steps, place = np.unique(events.step[rows], return_inverse=True)
+    names = np.unique(events.name[rows])
+    total = np.bincount(events.name[rows], weights=events.dur_ns[rows], minlength=len(trace.names.text))
+    names = names[np.argsort(-total[names], kind="stable")][:MOST_NAMES]
+    columns: dict[str, object] = {
+        "name": [trace.names.text[name] for name in names],
+        "kind": [Kind(trace.names.kind[name]).name.lower() for name in names],
+    }
+    row_of = np.full(len(trace.names.text) + 1, -1, dtype=np.int64)
+    row_of[names] = np.arange(len(names))
+    row = row_of[events.name[rows]]
+    for part in np.array_split(np.arange(len(steps)), min(len(steps), MOST_COLUMNS) or 1):
+        if len(part):
+            here = (row >= 0) & (place >= part[0]) & (place <= part[-1])
+            first, last = (int(trace.steps.index[steps[end]]) for end in (part[0], part[-1]))
+            columns[str(first) if first == last else f"{first}-{last}"] = _sums(
+                row[here], events.dur_ns[rows][here], len(names)
+            )
+    return Table(columns)
+
+
+def busy_events(trace: Trace) -> NDArray[np.bool_]:
+    """The events that kept a device busy; of a rank without one those that computed or communicated on the host."""
+    busy: NDArray[np.bool_] = np.isin(trace.kinds, _BUSY)
+    if trace.has_device:
+        busy &= trace.on_device
+    else:  # gloo's spans of transfers last until they are waited for
+        busy = (busy & (trace.kinds != Kind.P2P)) | leaf_operators(trace)
+    return busy
 
 
 def _sums(names: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
@@ -140,4 +176,4 @@ def _row(key: _Key, values: np.ndarray, total: int) -> list[object]:
     return [key[0], key[1], count, total_ns / 1e6, share, before_count, before_ns / 1e6]
 
 
-KERNELS = Analysis("kernels", {"kernels": kernels, "account": account}, conclude)
+KERNELS = Analysis("kernels", {"kernels": kernels, "account": account, "name_steps": name_steps}, conclude)

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scaleprof.render.page import banner_of
-from scaleprof.render.parts import findings_with_runs, leaf_shares, scaling_of, tiles_of, tree_of
+from scaleprof.render.parts import changes_of, findings_with_runs, leaf_shares, scaling_of, tiles_of, tree_of
 from scaleprof.render.remarks import caveats_of
+from scaleprof.render.tables import Readable
 from scaleprof.render.tiles import tile_of
 from scaleprof.render.words import ABSENT, percent, shortened
 from scaleprof.results import Finding, Metric, Report, RunReport
@@ -69,7 +70,7 @@ def render_markdown(report: Report) -> str:
     shown += [_metrics(tiles)] if tiles else []
     room = MOST_CHARACTERS - len("\n\n".join([*shown, *last])) - 4
     # Each may take half of what is left: a report of hostile names still says something of everything.
-    for part in (_tree(report), _findings(report), _scaling(report), _breakdown(report.runs)):
+    for part in (_changes(report), _tree(report), _findings(report), _scaling(report), _breakdown(report.runs)):
         text = part.fitting(room // 2)
         shown += [text] if text else []
         room -= len(text) + 2 if text else 0
@@ -139,13 +140,21 @@ def _tree(report: Report) -> Part:
 
 
 def _scaling(report: Report) -> Part:
-    content = scaling_of(report, most=MOST_ROWS)
+    return _part_of("Scaling", scaling_of(report, most=MOST_ROWS), "sizes")
+
+
+def _changes(report: Report) -> Part:
+    return _part_of("What changed", changes_of(report, most=MOST_ROWS), "rows")
+
+
+def _part_of(title: str, content: Readable | None, what: str) -> Part:
+    """A table below its title."""
     if content is None:
         return Part()
     heads = [_cell(f"{head.text} ({head.unit})" if head.unit else head.text) for head in content.heads]
     rows = tuple(_row([_cell(cell.whole) for cell in row]) for row in content.rows)
     table = _table(heads, [head.is_number for head in content.heads])
-    return Part(f"**Scaling**\n\n{table}", rows, content.left_out, "sizes")
+    return Part(f"**{title}**\n\n{table}", rows, content.left_out, what)
 
 
 def _breakdown(runs: Sequence[RunReport]) -> Part:

@@ -170,6 +170,24 @@ def scaling_of(report: Report, *, most: int, columns: Sequence[str] = SCALING_CO
     return None
 
 
+CHANGE_COLUMNS = {
+    "change_by_pair": ("pair", "verdict", "base_ms", "new_ms", "change_share", "change_low_share", "change_high_share"),
+    "change_by_class": ("class", "base_ms", "new_ms", "change_ms", "change_low_ms", "change_high_ms", "answer"),
+}
+"""Tables of a comparison of runs that a summary shows, the first that there is, and their most telling columns."""
+
+
+def changes_of(report: Report, *, most: int) -> Readable | None:
+    """What changed, where runs were compared with one another."""
+    tables = {
+        name: table for section in sections_of_all(report) for name, table in section.tables.items() if len(table)
+    }
+    for name, columns in CHANGE_COLUMNS.items():
+        if name in tables:
+            return readable(Table({column: tables[name][column] for column in columns}), most=most)
+    return None
+
+
 def leaf_shares(runs: Sequence[RunReport]) -> tuple[dict[str, str], dict[str, dict[str, float]]]:
     """The classes of time that occur in any run, with their heads, and by run the share of each class: together they are the step.
 

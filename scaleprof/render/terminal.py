@@ -19,6 +19,7 @@ from scaleprof.render.parts import (
     NARROW_COLUMNS,
     SCALING_COLUMNS,
     Tree,
+    changes_of,
     findings_with_runs,
     largest_sizes_of,
     leaf_shares,
@@ -41,7 +42,12 @@ MOST_FACTORS = 14
 MOST_IN_VERDICT = 3
 WIDE = 110  # columns of a terminal from which the scaling table is shown with all its columns
 _WEAK = 0.9  # below this a factor of the tree stands out
-_STATE_STYLES = {"ok": "green", "missing": "yellow", "failed": "bold red"}
+_STATE_STYLES = {"ok": "green", "missing": "yellow", "failed": "bold red"} | {
+    "holds": "green",
+    "inconclusive": "yellow",
+    "fails": "bold red",
+    "unusable": "bold red",
+}
 _SEVERITY_STYLES = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "default", "healthy": "green"}
 
 
@@ -65,7 +71,12 @@ def summary(report: Report, width: int) -> Group:
     caveats = [text for text, _ in caveats_of(report)]
     rest = _rest(len(caveats), max(len(findings) - MOST_FINDINGS, 0))
     room = MOST_LINES - _height(parts, width) - (1 if rest else 0)
-    for add in (partial(_scaling, report, tree, width), partial(_breakdown, report.runs), partial(_caveats, caveats)):
+    for add in (
+        partial(_changes, report),
+        partial(_scaling, report, tree, width),
+        partial(_breakdown, report.runs),
+        partial(_caveats, caveats),
+    ):
         more = add(room)
         if more is not None:
             parts.append(more)
@@ -213,6 +224,12 @@ def _scaling(report: Report, tree: Tree | None, width: int, room: int) -> Paddin
     table = _readable(content)
     more = [_line(f"and {content.left_out} more series in the report", "dim")] if content.left_out else []
     return Padding(Group(table, *more), (1, 0, 0, 0))
+
+
+def _changes(report: Report, room: int) -> Padding | None:
+    """Of a comparison of two runs what changed, of one of several where each pair stands."""
+    content = changes_of(report, most=room - 2) if room > 3 else None
+    return Padding(_readable(content), (1, 0, 0, 0)) if content is not None else None
 
 
 def _readable(content: Readable) -> RichTable:

@@ -1,0 +1,132 @@
+"""Two runs whose difference was made by hand: the verdict, its parts, and where it is not passed."""
+
+import numpy as np
+import pytest
+
+from scaleprof.analyses.changes import Change, ChangeOptions, Pair, change_of
+from scaleprof.analyses.comparable import Comparable
+from scaleprof.models.contrast import spread_of
+from scaleprof.results import RunReport
+from tests.analyses.making_changes import WOBBLE, collectives_table, run_of_steps
+
+MEAN = 1 + WOBBLE.mean() / 1000
+"""What the wobble makes of a stated mean."""
+
+
+def changed(base: RunReport, new: RunReport, least: float = 0.01) -> Change:
+    return change_of(Pair((base,), (new,), Comparable((), (), ())), ChangeOptions(least))
+
+
+def number(change: Change, id: str) -> float:
+    [found] = [metric.value for section in change.sections for metric in section.metrics if metric.id == f"change.{id}"]
+    return float(found)
+
+
+KEY = ("all_reduce", 26_000_000, "all ranks")
+
+
+def test_a_link_of_half_the_speed_is_transfer_in_that_collective() -> None:
+    base = run_of_steps(
+        100, classes={"compute": 80, "exposed_transfer": 20}, ranks={0: 80, 1: 80}, collectives=collectives_table({KEY: (0.0, 30.0)})
+    )  # fmt: skip
+    new = run_of_steps(
+        120, classes={"compute": 80, "exposed_transfer": 40}, ranks={0: 80, 1: 80}, collectives=collectives_table({KEY: (0.0, 50.0)})
+    )  # fmt: skip
+    found = changed(base, new)
+    assert found.verdict == "slower"
+    assert found.words.startswith("NEW is 20.0 % slower (95 %: ")
+    assert found.words.endswith("): nearly all of it is exposed transfer in all_reduce (26 MB, all ranks)")
+    assert number(found, "step_share") == pytest.approx(0.2, rel=1e-9)
+    assert number(found, "step_ms") == pytest.approx(20 * MEAN, rel=1e-9)
+    assert number(found, "exposed_transfer_ms") == pytest.approx(20 * MEAN, rel=1e-9)
+    assert number(found, "compute_ms") == 0
+    back = changed(new, base)
+    assert back.words.startswith("NEW is 16.7 % faster (95 %: ")
+    assert back.words.endswith("nearly all of it is less exposed transfer in all_reduce (26 MB, all ranks)")
+
+
+def test_the_waterfall_adds_up_exactly() -> None:
+    found = changed(
+        run_of_steps(100, classes={"compute": 70, "exposed_wait": 10, "idle": 20}),
+        run_of_steps(110, classes={"compute": 75, "exposed_wait": 25, "idle": 10}),
+    )
+    chart = found.sections[0].charts[0]
+    assert chart.kind == "waterfall"
+    first, *parts, last = chart.layers[0].y
+    assert first + sum(parts) == pytest.approx(last, rel=1e-12)
+    assert (first, last) == (pytest.approx(100 * MEAN), pytest.approx(110 * MEAN))
+
+
+def test_what_one_rank_does_longer_is_its_doing_whatever_the_others_call_it() -> None:
+    others = {0: 90.0, 1: 90.0, 2: 90.0}
+    sent, later = (collectives_table({KEY: (wait, 5.0)}) for wait in (10.0, 19.0))
+    base = run_of_steps(100, classes={"compute": 90, "exposed_wait": 10}, ranks={**others, 3: 90.0}, collectives=sent)
+    new = run_of_steps(112, classes={"compute": 93, "exposed_wait": 19}, ranks={**others, 3: 102.0}, collectives=later)
+    found = changed(base, new)
+    assert found.words.endswith(
+        "nearly all of it is the doing of rank 3: its compute takes 12 ms longer a step, and the others wait for it in all_reduce (26 MB, all ranks)"
+    )
+    assert found.cause is not None
+    assert (found.cause.rank, found.cause.leaf) == (3, "compute")
+    assert found.cause.share == pytest.approx(1.0, rel=1e-6)
+    assert number(found, "rank") == 3
+    [ranks] = [section for section in found.sections if section.name == "changed_ranks"]
+    answers = dict(zip(ranks.tables["change_by_rank"]["rank"], ranks.tables["change_by_rank"]["answer"], strict=True))
+    assert answers == {0: "no change shown", 1: "no change shown", 2: "no change shown", 3: "changed"}
+
+
+def test_no_change_is_a_verdict_of_its_own() -> None:
+    found = changed(run_of_steps(100), run_of_steps(100 + WOBBLE[::-1] / 10))
+    assert found.verdict == "same"
+    assert found.words.startswith("No change: NEW's step is that of BASE within 1.0 % (95 %: ")
+
+
+def test_what_chance_may_have_brought_in_is_inconclusive() -> None:
+    noisy = 100 + 8 * WOBBLE
+    found = changed(run_of_steps(noisy), run_of_steps(noisy[::-1] + 1))
+    assert found.verdict == "inconclusive"
+    assert "but chance alone brings in as much in" in found.words
+    assert "(16 against 16 steps)" in found.words
+
+
+def test_one_run_each_cannot_tell_how_runs_differ_and_says_so() -> None:
+    found = changed(run_of_steps(100), run_of_steps(120))
+    assert any(
+        caveat.startswith("one run on each side: the verdict is about these two recordings")
+        for caveat in found.sections[0].caveats
+    )
+
+
+def test_repeats_decide_by_how_much_they_differ() -> None:
+    base, new = ([run_of_steps(level) for level in levels] for levels in ((100.0, 104.0, 96.0), (104.0, 100.0, 108.0)))
+    spread = spread_of([[np.asarray(level) + np.zeros(6) for level in (100.0, 104.0, 96.0)]])
+    found = change_of(Pair(tuple(base), tuple(new), Comparable((), (), ())), ChangeOptions(), spread)
+    assert (found.contrast.unit, found.verdict) == ("runs", "inconclusive")
+    assert "3 runs against 3" in found.words
+    assert not any("one run on each side" in caveat for caveat in found.sections[0].caveats)
+
+
+def test_an_oversubscribed_machine_gets_no_verdict() -> None:
+    found = changed(run_of_steps(100, runq=0.02), run_of_steps(130, runq=0.25))
+    assert found.verdict == "inconclusive"
+    assert (
+        "but the training thread of NEW waited 25.0 % of a step for a core (limit 10.0 %): the machine was oversubscribed"
+        in found.words
+    )
+
+
+def test_a_report_without_what_each_step_was_gives_the_verdict_alone() -> None:
+    found = changed(run_of_steps(100), run_of_steps(120))
+    assert found.verdict == "slower"
+    assert found.cause is None
+    assert [section.name for section in found.sections] == ["change"]
+    assert any("the change cannot be divided" in caveat for caveat in found.sections[0].caveats)
+
+
+def test_a_mean_that_a_few_long_steps_move_is_called_that() -> None:
+    times = 100 + WOBBLE / 10
+    long = times - 0.05
+    long[[3, 4, 9, 10]] += 40
+    found = changed(run_of_steps(times), run_of_steps(long))
+    assert found.contrast.ratio.value > 0.09
+    assert found.verdict == "inconclusive"

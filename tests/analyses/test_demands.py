@@ -1,0 +1,136 @@
+"""Limits against numbers whose interval is known: on one side, on the other, and across."""
+
+import numpy as np
+import pytest
+
+from scaleprof.analyses.changes import ChangeOptions, Pair, change_of
+from scaleprof.analyses.comparable import Comparable
+from scaleprof.analyses.demands import (
+    Demand,
+    answer_of,
+    demand_of,
+    demanded,
+    efficiencies,
+    number_of,
+    regressed,
+    worst_of,
+)
+from scaleprof.errors import OptionError
+from scaleprof.models.statistics import Interval
+from scaleprof.results import Metric, Outcome, Report, Result, SeriesOfRuns
+from tests.analyses.making_changes import WOBBLE, run_of_steps
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "least", "most"),
+    [
+        (0.81, 0.9, "holds", "fails"),
+        (0.7, 0.79, "fails", "holds"),
+        (0.75, 0.85, "inconclusive", "inconclusive"),
+        (0.8, 0.8, "holds", "holds"),
+    ],
+)
+def test_a_limit_is_held_against_the_whole_interval(low: float, high: float, least: str, most: str) -> None:
+    found = Interval((low + high) / 2, low, high)
+    assert answer_of(found, Demand("x", 0.8, True)) == least
+    assert answer_of(found, Demand("x", 0.8, False)) == most
+
+
+def test_a_number_without_an_interval_decides_by_itself() -> None:
+    assert answer_of(Interval(0.8, None, None), Demand("x", 0.8, True)) == "holds"
+    assert answer_of(Interval(0.79, None, None), Demand("x", 0.8, True)) == "fails"
+
+
+def test_limits_are_numbers_or_percent() -> None:
+    assert (number_of("0.8"), number_of("80%"), number_of(" 5 %")) == (0.8, 0.8, 0.05)
+    assert demand_of("step.time_ms=120", is_least=False) == Demand("step.time_ms", 120.0, False)
+    for text in ("step.time_ms", "=3", "step.time_ms=", "step.time_ms=fast", "step.time_ms=nan", "step.time_ms=inf"):
+        with pytest.raises(OptionError):
+            demand_of(text, is_least=True)
+
+
+def report_of(*metrics: Metric, series: str = "strong") -> Report:
+    section = Result(
+        "scaling",
+        "Scaling",
+        "",
+        metrics,
+        caveats=(f"{series}, 4 ranks: no efficiency verdict, the machine was oversubscribed",),
+    )
+    return Report("study", "", (), (section,), series=(SeriesOfRuns("strong", "strong", ()),))
+
+
+def test_the_efficiency_of_every_series_is_asked() -> None:
+    good = Metric("scaling.strong.efficiency", "Efficiency, strong", 0.9, "share", 0.88, 0.92)
+    [found] = efficiencies(report_of(good), 0.8)
+    assert (found.answer, found.subject) == ("holds", "strong")
+    assert found.text == "Efficiency, strong is 90.0 % (95 %: 88.0 to 92.0 %)"
+    [found] = efficiencies(report_of(Metric("scaling.strong.efficiency", "Efficiency, strong", 0.9, "share")), 0.8)
+    assert found.answer == "unusable", "without an interval there were too few steps"
+
+
+def test_a_series_that_was_not_judged_does_not_pass() -> None:
+    [found] = efficiencies(report_of(), 0.8)
+    assert found.answer == "unusable"
+    assert "the machine was oversubscribed" in found.text
+    [found] = efficiencies(Report("one", "", (run_of_steps(100),)), 0.8)
+    assert found.answer == "unusable"
+    assert "two world sizes" in found.text
+
+
+def test_shares_of_the_step_get_the_interval_that_their_steps_imply() -> None:
+    waits = 20 * (1 + WOBBLE / 10)
+    run = run_of_steps(100, classes={"compute": 80, "exposed_wait": 20})
+    classes = run.by_step["classes"]
+    window = np.full(16, 100.0)
+    table = {**classes.columns, "exposed_wait_ms": waits, "compute_ms": window - waits, "window_ms": window}
+    run.by_step["classes"] = type(classes)(table)  # type: ignore[index]
+    share = float(waits.mean() / 100)
+    section = Result("time", "Time", "", (Metric("time.exposed_wait_share", "Waiting", share, "share"),))
+    report = Report("job", "", (type(run)(run.info, run.ranks_read, (*run.sections, section), (), run.by_step),))
+    [found] = demanded(report, Demand("time.exposed_wait_share", 0.2, False))
+    assert found.answer == "inconclusive", "20.04 % give or take some"
+    assert found.low is not None
+    assert found.high is not None
+    # The error of the mean of 16 alternating steps: 0.57 / 4 * 2 % = 0.28 %, times t of 15.
+    assert found.low == pytest.approx(share - 0.0061, abs=0.002)
+    assert found.high == pytest.approx(share + 0.0061, abs=0.002)
+    assert [one.answer for one in demanded(report, Demand("time.exposed_wait_share", 0.22, False))] == ["holds"]
+
+
+def test_a_number_that_there_is_not_names_those_there_are() -> None:
+    report = Report("job", "", (run_of_steps(100, runq=0.1),))
+    [found] = demanded(report, Demand("step.tme_ms", 5, False))
+    assert found.answer == "unusable"
+    assert found.text == "no run has the number step.tme_ms; there are: step.runq_share"
+
+
+def test_too_few_steps_are_no_basis() -> None:
+    report = Report("job", "", (run_of_steps([100.0, 101.0, 99.0], runq=0.0),))
+    [found] = demanded(report, Demand("step.runq_share", 0.1, False))
+    assert (found.answer, found.text) == ("unusable", "3 steady steps are too few to judge (6 are needed)")
+
+
+@pytest.mark.parametrize(
+    ("new_ms", "answer"), [(102.0, "holds"), (109.0, "fails"), (105.0, "inconclusive"), (60.0, "holds")]
+)
+def test_a_regression_is_held_against_its_interval(new_ms: float, answer: str) -> None:
+    pair = Pair((run_of_steps(100),), (run_of_steps(new_ms),), Comparable((), (), ()))
+    found = regressed(change_of(pair, ChangeOptions()), "job", 0.05)
+    assert found.answer == answer
+    assert found.value == pytest.approx(new_ms / 100 - 1)
+
+
+def test_an_oversubscribed_machine_leaves_a_regression_in_doubt() -> None:
+    pair = Pair((run_of_steps(100),), (run_of_steps(200, runq=0.3),), Comparable((), (), ()))
+    assert regressed(change_of(pair, ChangeOptions()), "job", 0.05).answer == "inconclusive"
+
+
+def test_the_worst_answer_is_the_answer() -> None:
+    def of(*answers: str) -> str:
+        return worst_of([Outcome("x", "y", answer, "") for answer in answers])  # type: ignore[arg-type]
+
+    assert of("holds", "inconclusive", "unusable", "fails") == "fails"
+    assert of("holds", "inconclusive", "unusable") == "unusable"
+    assert of("holds", "inconclusive") == "inconclusive"
+    assert of("holds") == "holds"

@@ -1,0 +1,139 @@
+"""Series of steps whose answer is known: blocks, repeats, verdicts, and how often chance passes for a change."""
+
+import math
+
+import numpy as np
+import pytest
+
+from benchmarks.compare import rates, rates_of_repeats
+from scaleprof.models.contrast import (
+    FEWEST_FOR_CORRELATION,
+    STRICTER,
+    Spread,
+    block_means,
+    block_steps,
+    compared,
+    decay,
+    spread_of,
+    verdict_of,
+)
+
+WOBBLE = np.array([0.0, 1.0, -1.0, 0.5, -0.5, 0.2, -0.3, 0.8, -0.7, 0.1, -0.1, 0.4, -0.4, 0.6, -0.6, 0.3])
+"""Noise that alternates: no step passes anything on to the next."""
+
+
+def test_blocks_are_as_long_as_the_formula_says() -> None:
+    def kept(phi: float, steps: int) -> float:
+        return phi * (1 - phi**steps) ** 2 / (steps * (1 - phi**2) - 2 * phi * (1 - phi**steps))
+
+    assert block_steps(0.0) == 1
+    for phi in (0.3, 0.5, 0.8, 0.95):
+        steps = block_steps(phi)
+        assert kept(phi, steps) <= 0.1 < kept(phi, steps - 1)
+    # By hand for phi = 0.5: b = 8 keeps 0.5 * 0.9961^2 / (6 - 0.9961) = 0.0991, b = 7 keeps 0.1157.
+    assert block_steps(0.5) == 8
+
+
+def test_what_is_left_over_is_left_out_at_the_start() -> None:
+    assert block_means(np.array([9.0, 1.0, 3.0, 5.0, 7.0]), 2).tolist() == [2.0, 6.0]
+
+
+def test_correlation_is_seen_and_none_is_not() -> None:
+    slow = np.repeat([1.0, 2.0, 1.5, 3.0, 2.5, 1.0, 2.0, 3.0], 5)
+    assert decay([slow]) > 0.6
+    assert decay([WOBBLE]) == 0.0
+    assert decay([np.full(20, 7.3)]) == 0.0, "what never changes is not correlated"
+
+
+def test_a_shift_is_found_with_its_size() -> None:
+    base, new = 100 + WOBBLE, 112 + WOBBLE[::-1]
+    found = compared([base], [new])
+    assert found.ratio.value == pytest.approx(0.12, abs=1e-3)
+    assert found.change.value == pytest.approx(new.mean() - base.mean(), rel=1e-12)
+    assert found.shift.value == pytest.approx(12, abs=0.3)
+    assert found.delta == 1.0
+    assert found.samples == (16, 16)
+    assert found.p == pytest.approx(2 / math.comb(32, 16), rel=1e-9), "none of 16 overlaps with the 16 others"
+    assert verdict_of(found) == "slower"
+    assert verdict_of(compared([new], [base])) == "faster"
+
+
+def test_the_same_is_the_same_only_where_the_interval_says_so() -> None:
+    assert verdict_of(compared([1000 + WOBBLE], [1000 + WOBBLE[::-1]])) == "same"
+    assert verdict_of(compared([10 + WOBBLE], [10 + WOBBLE[::-1]])) == "inconclusive"
+
+
+def test_a_change_below_what_counts_is_no_verdict() -> None:
+    found = compared([1000 + WOBBLE], [1004 + WOBBLE[::-1]])
+    assert found.p < 0.001
+    assert verdict_of(found) == "same"
+    assert verdict_of(found, least=0.001) == "slower"
+
+
+def test_times_that_never_vary_differ_by_what_they_differ() -> None:
+    found = compared([np.full(8, 50.0)], [np.full(8, 55.0)])
+    assert (found.ratio.value, found.ratio.low, found.ratio.high) == (pytest.approx(0.1),) * 3
+    assert verdict_of(found) == "slower"
+    assert verdict_of(compared([np.full(8, 50.0)], [np.full(8, 50.0)])) == "same"
+
+
+def test_too_few_steps_have_no_verdict() -> None:
+    found = compared([np.full(3, 50.0)], [np.full(3, 99.0)])
+    assert found.ratio.low is None
+    assert verdict_of(found) == "inconclusive"
+
+
+def test_few_steps_are_held_to_a_stricter_level() -> None:
+    few = FEWEST_FOR_CORRELATION - 4
+    found = compared([100 + WOBBLE[:few]], [112 + WOBBLE[:few]])
+    assert found.p == pytest.approx(STRICTER * 2 / math.comb(2 * few, few), rel=1e-9)
+
+
+def test_correlated_steps_that_can_never_tell_say_so() -> None:
+    drift = 100 + np.linspace(0, 3, 8)
+    found = compared([drift], [drift + 2])
+    assert found.least_p == 1.0
+    assert verdict_of(found) == "inconclusive"
+
+
+def test_repeats_are_better_evidence_than_steps() -> None:
+    # Steps within a run hardly vary, runs differ by 3 %: by its steps alone one of each looks certain.
+    base = [level + WOBBLE * 0.1 for level in (100.0, 103.0, 97.0)]
+    new = [level + WOBBLE * 0.1 for level in (103.0, 99.0, 104.0)]
+    assert verdict_of(compared(base[:1], new[:1])) == "slower"
+    assert verdict_of(compared(base, new, spread_of([base, new]))) == "inconclusive"
+
+
+def test_students_test_of_repeats_on_paper() -> None:
+    base, new = ([np.full(6, mean) for mean in means] for means in ((98.0, 100.0, 102.0), (108.0, 110.0, 112.0)))
+    found = compared(base, new)
+    # Pooled variance (8 + 8) / 4 = 4; error of the difference 2 sqrt(2/3) = 1.633; t(4) = 2.776 for 95 %; t = 10 / 1.633 = 6.124, p = 0.0036.
+    assert found.change.value == 10
+    assert found.change.high is not None
+    assert found.change.high - 10 == pytest.approx(2.776445 * 2 * math.sqrt(2 / 3), rel=1e-6)
+    assert found.p == pytest.approx(0.0036, abs=5e-5)
+    assert (found.unit, found.samples) == ("runs", (3, 3))
+    assert verdict_of(found) == "slower"
+
+
+def test_spread_is_pooled_over_configurations_and_known_spread_serves_single_runs() -> None:
+    runs = [[np.full(6, 99.0), np.full(6, 101.0)], [np.full(6, 198.0), np.full(6, 202.0)], [np.full(6, 5.0)]]
+    spread = spread_of(runs)
+    assert spread is not None
+    # Both pairs differ by 2 % in logarithms: sigma = 0.02 / sqrt(2), one degree of freedom each.
+    assert spread.sigma == pytest.approx(math.log(101 / 99) / math.sqrt(2), rel=1e-9)
+    assert spread.freedom == 2
+    assert spread_of([[np.full(6, 5.0)]]) is None
+    known = compared([100 + WOBBLE * 0.01], [103 + WOBBLE * 0.01], Spread(0.014, 2))
+    assert known.unit == "runs"
+    assert verdict_of(known) == "inconclusive", "3 % is what runs differ by"
+
+
+def test_chance_passes_for_a_change_no_more_often_than_the_level() -> None:
+    # `python -m benchmarks.compare` measures more; 4 of 100 are within what chance brings in at 5 %.
+    for steps, phi in ((20, 0.0), (20, 0.6), (50, 0.3)):
+        found = rates(steps, phi, 100, seed=7)
+        assert found.wrong <= 0.08, (steps, phi)
+        assert found.covered >= 0.9, (steps, phi)
+    assert rates(50, 0.3, 40, seed=7).found >= 0.9
+    assert rates_of_repeats(3, 60, seed=7).wrong <= 0.08
