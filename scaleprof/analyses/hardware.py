@@ -13,8 +13,7 @@ from scaleprof.trace import Trace
 
 MOST_CHARTS = 12
 
-
-_COUNTERS = {
+COUNTERS = {
     "rss_bytes": Counter("rss_mb", "memory of the process", "MB", 1e-6),
     "cpu_user_s": Counter("cpu_user_cores", "cores busy in the process (user)", "cores", 1.0, True),
     "cpu_system_s": Counter("cpu_system_cores", "cores busy in the process (system)", "cores", 1.0, True),
@@ -37,6 +36,7 @@ _COUNTERS = {
     "gpu_pcie_received_bytes": Counter("gpu_pcie_received_gb_per_s", "PCIe, received", "GB/s", 1e-9, True),
     "gpu_throttled": Counter("gpu_throttled_share", "GPU throttled", "share"),
 }
+"""What each sampled value means, by its name."""
 _REASONS = "gpu_throttle_reasons"
 _POWER_CAP, _HARDWARE, _THERMAL, _POWER_BRAKE = 0x4, 0x8, 0x20 | 0x40, 0x80
 _THROTTLED = {
@@ -56,7 +56,7 @@ def hardware(trace: Trace) -> Table:
         if name == _REASONS:
             columns |= _reasons(values)
             continue
-        counter = _COUNTERS.get(name)
+        counter = COUNTERS.get(name)
         columns[counter.name if counter else name] = _shown(values, time_ns, counter) if counter else values
     return Table(columns)
 
@@ -124,7 +124,7 @@ def _headline(names: list[str], ranks: int, odd: dict[str, int]) -> str:
 
 
 def _counter(name: str) -> Counter:
-    every = (*_COUNTERS.values(), *_THROTTLED.values())
+    every = (*COUNTERS.values(), *_THROTTLED.values())
     return next((one for one in every if one.name == name), Counter(name, name.replace("_", " "), ""))
 
 

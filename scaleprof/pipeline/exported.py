@@ -1,0 +1,260 @@
+"""From paths to files for other people's viewers: every run's ranks on one clock, read and written one rank at a time; and every table of a report.
+
+The combining half works on facts, as an analysis does; then each trace is read once more, and only one is in memory.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Literal, Protocol
+
+import numpy as np
+
+from scaleprof.align import RunView
+from scaleprof.analyses.base import listed, many, some
+from scaleprof.analyses.hardware import COUNTERS
+from scaleprof.errors import InputError, OptionError
+from scaleprof.export.about import AboutRank, AboutRun, about_rank
+from scaleprof.export.chrome import ChromeWriter
+from scaleprof.export.files import GZIP_SUFFIX, written_whole
+from scaleprof.export.flows import links_of
+from scaleprof.export.pftrace import PerfettoWriter
+from scaleprof.export.placing import Placing, placing_of
+from scaleprof.export.selection import MEGABYTE, Selection, window_of
+from scaleprof.export.shard import Plan, Shard, shard_of
+from scaleprof.export.tables import TableFormat, write_tables
+from scaleprof.export.thinning import LeftOut
+from scaleprof.export.tracks import Split
+from scaleprof.pipeline.facts import facts_of_all, fenced, view_of
+from scaleprof.pipeline.options import Options, Progress
+from scaleprof.pipeline.reports import analyze
+from scaleprof.readers import find_runs, read_rank
+from scaleprof.remote import AnyPath, path_of
+from scaleprof.run import Run
+from scaleprof.trace import UNKNOWN
+
+TraceFormat = Literal["json", "pftrace"]
+SUFFIXES: dict[TraceFormat, str] = {"json": ".json.gz", "pftrace": ".pftrace"}
+WRITERS: dict[TraceFormat, Callable[[IO[bytes]], "Writer"]] = {"json": ChromeWriter, "pftrace": PerfettoWriter}
+Window = tuple[int, int]
+
+
+class Writer(Protocol):
+    """Writes ranks one after the other."""
+
+    def begin(self, about: AboutRun) -> None:
+        """Before the first rank."""
+
+    def rank(self, about: AboutRank, shard: Shard) -> int:
+        """All of one rank; how many bytes that are."""
+
+    def end(self, about: AboutRun) -> None:
+        """After the last rank."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """One file that was written."""
+
+    path: Path
+    run: str
+    remarks: tuple[str, ...]
+    """What was left out or cannot be relied on, a sentence each."""
+
+
+def export(
+    paths: Sequence[AnyPath | str],
+    output: Path,
+    *,
+    format: TraceFormat | None = None,
+    selection: Selection | None = None,
+    options: Options | None = None,
+    progress: Progress | None = None,
+) -> list[Exported]:
+    """Write each chosen run below the paths for a viewer; what was written where.
+
+    `output` is the file of a run, of several runs the folder. Where no `format` is given the file's name tells it. Raises what `analyze` raises,
+    OptionError for what no run has, InputError where a run's steps and operations do not fit the budget.
+    """
+    options, progress = options or Options(), progress or (lambda stage, done, total: None)
+    selection = selection or Selection()
+    runs = _chosen(find_runs([path_of(path) for path in paths], options.run_globs), selection.runs)
+    format = format or ("pftrace" if ".pftrace" in output.suffixes else "json")
+    files = _files(runs, output, SUFFIXES[format])
+    facts, lost = facts_of_all(runs, options, progress)
+    written = []
+    for run, path, of_run, reasons in zip(runs, files, facts, lost, strict=True):
+        if not of_run:
+            raise InputError(f"run {run.info.name} could not be read: " + "; ".join(reasons[:3]))
+        with written_whole(path) as file:
+            remarks = _write(run, view_of(run, of_run), WRITERS[format](file), selection, options, progress)
+        written.append(Exported(path, run.info.name, tuple(dict.fromkeys((*run.caveats, *reasons, *remarks)))))
+    return written
+
+
+def export_tables(
+    paths: Sequence[AnyPath | str],
+    folder: Path,
+    format: TableFormat,
+    *,
+    options: Options | None = None,
+    progress: Progress | None = None,
+) -> list[Path]:
+    """Write every table of the report on the paths into a folder, one file each; their paths. Raises what `analyze` raises."""
+    return write_tables(analyze(paths, options=options, progress=progress), folder, format)
+
+
+def _chosen(runs: Sequence[Run], names: Sequence[str]) -> list[Run]:
+    there = [{run.info.name, _stem(run), run.path.name} for run in runs]
+    for name in names:
+        if not any(name in one for one in there):
+            raise OptionError(f"there is no run {name!r}; there are: {', '.join(dict.fromkeys(map(_stem, runs)))}")
+    return [run for run, one in zip(runs, there, strict=True) if not names or one & set(names)]
+
+
+def _stem(run: Run) -> str:
+    """`ddp-n4`: a run's name as a file may have it."""
+    name = re.sub(r"[^\w.-]+", "-", run.info.name).strip("-.") or "run"
+    end = f"-n{run.info.world_size}"
+    return name if name.endswith(end) else name + end
+
+
+def _files(runs: Sequence[Run], output: Path, suffix: str) -> list[Path]:
+    """Where each run goes: to the file, or into the folder under its own name, with its place where several have that name."""
+    is_file = output.suffix in (".json", ".pftrace", GZIP_SUFFIX) and not output.is_dir()
+    stems = [_stem(run) for run in runs]
+    if is_file and len(runs) > 1:
+        raise OptionError(
+            f"{output} is one file, and there are {len(runs)} runs: choose one with --run, or give a folder with -o. There are: {some(stems, most=8)}"
+        )
+    if is_file:
+        return [output]
+    counted = [
+        f"{stem}-{stems[:place].count(stem) + 1}" if stems.count(stem) > 1 else stem for place, stem in enumerate(stems)
+    ]
+    return [output / f"{stem}{suffix}" for stem in counted]
+
+
+def _write(
+    run: Run, view: RunView, writer: Writer, selection: Selection, options: Options, progress: Progress
+) -> list[str]:
+    """One run; the remarks on it."""
+    placing = placing_of(view)
+    windows = _windows(view, placing, selection)
+    links, without_arrow = links_of(view, placing, windows)
+    remarks = _of_view(view, placing, windows, without_arrow)
+    about, left = AboutRun(view.info, placing.origin_ns), int(selection.budget_mb * MEGABYTE)
+    lost: list[tuple[LeftOut, int]] = []
+    writer.begin(about)
+    for place, (rank, window) in enumerate(sorted(windows.items())):
+        progress("writing ranks", place, len(windows))
+        trace, failure = fenced(lambda rank=rank: read_rank(run.ranks[rank], options.communication))  # type: ignore[misc]
+        if trace is None:
+            remarks.append(f"rank {rank} is missing: {failure}")
+            continue
+        share = left // (len(windows) - place)
+        plan = Plan(
+            placing.clocks[rank],
+            placing.origin_ns,
+            window,
+            selection.steps,
+            _split(view, rank),
+            links[rank],
+            COUNTERS,
+            share,
+        )
+        shard = shard_of(trace, plan)
+        left -= writer.rank(about_rank(trace.info, plan.clock, is_told=rank not in placing.untold), shard)
+        lost.append((shard.left_out, shard.points_left_out))
+    progress("writing ranks", len(windows), len(windows))
+    remarks += _left_out(lost, selection)
+    writer.end(replace(about, remarks=remarks))
+    return remarks
+
+
+def _windows(view: RunView, placing: Placing, selection: Selection) -> dict[int, Window]:
+    """The ranks that are exported, and from when to when."""
+    absent = [rank for rank in selection.ranks if rank not in view.ranks]
+    if absent:
+        raise OptionError(f"run {view.info.name} has no rank {listed(absent)}; there are: {listed(list(view.ranks))}")
+    spans = view.fact("step_spans")
+    found = {}
+    for rank in selection.ranks or view.ranks:
+        window = window_of(spans.get(rank), lambda times, rank=rank: placing.placed(rank, times), selection)  # type: ignore[misc]
+        if window is not None:
+            found[rank] = window
+    if not found:
+        numbers = np.concatenate([np.zeros(0, np.int64), *(np.asarray(table["step"]) for table in spans.values())])
+        there = f"it has steps {numbers.min()} to {numbers.max()}" if len(numbers) else "it has none"
+        raise OptionError(f"no rank of run {view.info.name} has any of the chosen steps; {there}")
+    return found
+
+
+def _split(view: RunView, rank: int) -> Split:
+    """What is known of a rank's operations across ranks."""
+    table = view.fact("collectives").get(rank)
+    count = 0 if table is None else len(table)
+    number = np.full(count, UNKNOWN, dtype=np.int64)
+    here = np.flatnonzero(np.asarray(view.matches["rank"]) == rank)
+    number[np.asarray(view.matches["row"])[here]] = np.asarray(view.matches["collective"])[here]
+    exchange = view.exchange
+    unknown = np.full(count, UNKNOWN, dtype=np.int64)
+    transfer, ranks, clock = (
+        np.asarray(of.get(rank, unknown)) for of in (exchange.transfer_ns, exchange.ranks, exchange.clock_ns)
+    )
+    return Split(number, transfer, ranks, clock)
+
+
+def _of_view(view: RunView, placing: Placing, windows: Mapping[int, Window], without_arrow: int) -> list[str]:
+    """What is to be said of ranks, clocks and operations before any is written."""
+    remarks = []
+    others = [rank for rank in view.ranks if rank not in windows]
+    if others:
+        remarks.append(f"{many(len(others), 'rank')} of {len(view.ranks)} left out: {listed(others)}")
+    untold = [rank for rank in placing.untold if rank in windows]
+    if untold and len(view.ranks) > 1:
+        how = "each is shown as if it began its first common step together with the others"
+        remarks.append(f"the clock of rank {listed(untold)} cannot be compared with the others': {how}")
+    remarks += view.clocks.caveats
+    if without_arrow:
+        said = "ended before they began by these clocks, and have no arrow from sender to receiver"
+        remarks.append(f"{many(without_arrow, 'transfer')} {said}")
+    if view.unmatched:
+        remarks.append(
+            f"{many(sum(view.unmatched.values()), 'operation')} could not be matched across ranks, and have neither arrows nor waiting and transfer: "
+            + some(sorted(view.unmatched, key=lambda reason: -view.unmatched[reason]), most=3)
+        )
+    return remarks + _of_ranks(view.caveats)
+
+
+def _of_ranks(caveats: Sequence[str]) -> list[str]:
+    """What readers could not read, what several ranks share said once."""
+    ranks: dict[str, list[str]] = {}
+    for caveat in caveats:
+        rank, _, text = caveat.partition(": ")
+        ranks.setdefault(text or rank, []).append(rank.removeprefix("rank "))
+    return [f"rank {some(of, most=6)}: {text}" for text, of in ranks.items()]
+
+
+def _left_out(shards: Sequence[tuple[LeftOut, int]], selection: Selection) -> list[str]:
+    """What found no room over all ranks, events and values of counters, in sentences."""
+    remarks = []
+    events, ranks = sum(one.count for one, _ in shards), sum(one.count > 0 for one, _ in shards)
+    if events:
+        on_devices, on_hosts = (
+            max(getattr(one, name) for one, _ in shards) for name in ("longest_busy_ns", "longest_host_ns")
+        )
+        where = (("devices", on_devices), ("hosts", on_hosts))
+        shortest = " and ".join(f"up to {ns / 1000:,.3f} µs on {place}" for place, ns in where if ns)
+        remarks.append(
+            f"{events:,} of {many(sum(one.of for one, _ in shards), 'event')} that are no operations left out on {many(ranks, 'rank')}, the shortest "
+            f"ones{f' ({shortest})' if shortest else ''}, to stay within {selection.budget_mb:g} MB: --budget raises that, --ranks, --steps and "
+            "--seconds choose a part to show whole"
+        )
+    points = sum(lost for _, lost in shards)
+    if points:
+        remarks.append(
+            f"{many(points, 'value')} of sampled counters left out, evenly over time, to stay within the budget"
+        )
+    return remarks

@@ -1,0 +1,40 @@
+"""What is exported: windows of steps and seconds."""
+
+import numpy as np
+import pytest
+
+from scaleprof.errors import OptionError
+from scaleprof.export.selection import EVER, Selection, inside, window_of
+from scaleprof.results import Table
+
+SPANS = Table(
+    {"step": np.array([3, 4, 5]), "since_ns": np.array([100, 200, 300]), "until_ns": np.array([210, 320, 400])}
+)
+
+
+def later(times: np.ndarray) -> np.ndarray:
+    return times + 1000
+
+
+def test_steps_last_from_their_first_beginning_to_their_last_end() -> None:
+    assert window_of(SPANS, later, Selection(steps=(3, 4))) == (1100, 1320)
+    assert window_of(SPANS, later, Selection(steps=(6, 9))) is None
+    assert window_of(None, later, Selection(steps=(3, 4))) is None
+    assert window_of(SPANS, later, Selection()) == EVER
+
+
+def test_of_steps_and_seconds_both_hold() -> None:
+    assert window_of(SPANS, later, Selection(steps=(3, 4), seconds=(1.2e-6, 9.0))) == (1200, 1320)
+
+
+def test_what_touches_a_window_only_at_its_ends_is_outside() -> None:
+    start, end = np.array([0, 5, 10, 15, 10, 20]), np.array([10, 11, 12, 30, 10, 25])
+    assert inside(start, end, (10, 20)).tolist() == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"steps": (4, 3)}, {"seconds": (2.0, 1.0)}, {"budget_mb": -1.0}, {"budget_mb": float("nan")}]
+)
+def test_what_makes_no_sense_is_said(wrong: dict[str, tuple[int, int]]) -> None:
+    with pytest.raises(OptionError):
+        Selection(**wrong)  # type: ignore[arg-type]
