@@ -11,6 +11,19 @@ ScaleprofError                 what went wrong, which file or rank, what to do: 
 """
 
 from pathlib import Path
+from typing import Any, Protocol
+
+
+class NamedFile(Protocol):
+    """A path, here or elsewhere."""
+
+    @property
+    def name(self) -> str:
+        """Its last part."""
+
+    @property
+    def parent(self) -> Any:
+        """Its folder."""
 
 
 class ScaleprofError(Exception):
@@ -28,12 +41,12 @@ class NothingToRead(InputError):
 class BrokenFile(InputError):
     """One file cannot be read; the message starts with its path."""
 
-    def __init__(self, path: Path | str, reason: str) -> None:
+    def __init__(self, path: NamedFile | str, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
-        self.path = Path(path)
+        self.path: NamedFile = Path(path) if isinstance(path, str) else path
         self.reason = reason
 
-    def __reduce__(self) -> tuple[type["BrokenFile"], tuple[Path, str]]:
+    def __reduce__(self) -> tuple[type["BrokenFile"], tuple[NamedFile, str]]:
         # Without this, a pickled error (a worker process raised it) is rebuilt from one argument and fails.
         return type(self), (self.path, self.reason)
 

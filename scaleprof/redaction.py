@@ -10,11 +10,11 @@ import re
 import shlex
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from scaleprof.remote import AnyPath, RemotePath, path_of
 from scaleprof.results import Report, Table
 from scaleprof.run import HOROVOD_FILE, RANK_FILE, RUN_FILE, Run, window_of_trace_file
 
@@ -25,6 +25,8 @@ _PATH = re.compile(
 _FILE = re.compile(
     r"[\w@+~%=./-]+\.(?:jsonl?|pb|pt|tar|tgz|zip|sqlite|nsys-rep)(?:\.(?:gz|bz2|xz|zst))?(?![\w-])", re.IGNORECASE
 )
+_STORED = re.compile(r"(?<![\w+.-])(?!https?:|file:)[A-Za-z][A-Za-z0-9+.-]+://[^\s'\"`,;()<>\[\]|]+")
+"""Addresses in stores; those on the web are links to documentation too."""
 _OF_USER = re.compile(r"/(?:home|Users|users)/([^/\s]+)")
 _OUR_FILES = {RUN_FILE, RANK_FILE, "truth.json", "pyproject.toml"}
 _OUR_STREAM = re.compile(r"[a-z_]+(?:\.\d{5,})?\.jsonl(?:\.gz)?")
@@ -41,13 +43,14 @@ _PLAIN_VALUES = ("--engine", "--workers", "--set", "--communication", "--ranks")
 class Redaction:
     """What was found to be a name, and what stands for it."""
 
-    def __init__(self, paths: Iterable[Path | str], runs: Sequence[Run], *, stated: Iterable[str] = ()) -> None:
-        given = [Path(path) for path in paths]
+    def __init__(self, paths: Iterable[AnyPath | str], runs: Sequence[Run], *, stated: Iterable[str] = ()) -> None:
+        given = [path_of(path) for path in paths]
         self._stated = set(stated)
         self._shorts: dict[str, dict[str, str]] = {}
         self._known: dict[str, str] = {}
         self._texts: dict[str, str] = {}
         roots = {form for path in (*given, *(run.path for run in runs)) for form in (str(path), str(path.resolve()))}
+        roots |= {place for path in (*given, *(run.path for run in runs)) if (place := _place(path))}
         # A name alone may be a word; followed by what is in it, it is a folder.
         whole = [
             rf"{re.escape(root)}(?:{_PART}){'*' if '/' in root else '+'}/?" for root in _longest(roots - {".", "/"})
@@ -103,6 +106,7 @@ class Redaction:
         return self._texts[text]
 
     def _redacted(self, text: str) -> str:
+        text = _STORED.sub(lambda found: self._short("path", found[0].rstrip("/")), text)
         if self._roots:
             text = self._roots.sub(lambda found: self._short("path", found[0].rstrip("/")), text)
         text = _PATH.sub(lambda found: self._short("path", found[0].rstrip("/")), text)
@@ -159,6 +163,11 @@ class Redaction:
     def _short(self, kind: str, name: str) -> str:
         shorts = self._shorts.setdefault(kind, {})
         return name if name in shorts.values() else shorts.setdefault(name, f"{kind}-{len(shorts) + 1}")
+
+
+def _place(path: AnyPath) -> str:
+    """The host or bucket of a path that is elsewhere."""
+    return path.parts[0] if isinstance(path, RemotePath) else ""
 
 
 def _fields(record: Any) -> Iterator[tuple[str, Any]]:

@@ -29,11 +29,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, TypeVar
 
 from scaleprof.clock import ClockAnchor, ClockOffset, HostClock
 from scaleprof.errors import BrokenFile
+from scaleprof.fields import fits, spoken
+from scaleprof.remote import AnyPath
 
 SCHEMA_VERSION = 1
 MOST_RANKS = 1 << 20  # a record that says more is damaged
@@ -49,6 +50,7 @@ DEVICE_FILE = "device.jsonl"
 TASKS_FILE = "tasks.jsonl"
 SAMPLES_FILE = "samples.jsonl"
 HOROVOD_FILE = "horovod-timeline.json"
+FACTS_FILE = "facts.bin"
 TRUTH_FILE = "truth.json"
 SEGMENTS = 8
 """Segments that a full stream has: the beginning of the job and the newest ones, each of the same part of the bytes."""
@@ -61,11 +63,9 @@ SYNTHETIC_KEY = "scaleprof_synthetic"
 """In a trace file beside its events: it was computed, not recorded."""
 CACHE_VARIABLE = "SCALEPROF_CACHE"
 """A folder to keep things in, or 0 for none."""
-_LATEST_NS = 1 << 61  # the year 2043, and times that add up within 64 bits
 _RANK_FOLDER = re.compile(r"rank-(\d{5,})")
 _SEGMENT_FILE = re.compile(r"(.+?)\.(\d{5,})(\.jsonl(?:\.gz)?)")
 _TRACE_FILE = re.compile(r"trace-(\d+)-(\d+)\.(light|timeline|full)\.(?:json|xplane\.pb)(\.gz)?")
-
 _SPLIT_THE_MODEL = frozenset(
     {"tp", "sp", "pp", "cp", "ep", "tensor", "pipeline", "context", "expert", "1f1b", "gpipe", "interleaved"}
 )
@@ -84,6 +84,12 @@ def cache_folder(environment: Mapping[str, str] = os.environ) -> Path | None:
     with suppress(RuntimeError):
         return Path(stated or f"{base}/scaleprof").expanduser()
     return None
+
+
+def spill_folder() -> Path | None:
+    """Where what does not fit in memory may lie for a while: beside what is kept, since the usual folder may itself be memory; None for the usual."""
+    folder = cache_folder()
+    return folder if folder is not None and folder.is_dir() else None
 
 
 def rank_folder_name(rank: int) -> str:
@@ -108,7 +114,7 @@ def window_of_trace_file(name: str) -> tuple[int, int, Level] | None:
     return (int(found[1]), int(found[2]), found[3]) if found else None  # type: ignore[return-value]
 
 
-def horovod_timeline_of(folder: Path) -> Path | None:
+def horovod_timeline_of(folder: AnyPath) -> AnyPath | None:
     """The Horovod timeline in the folder of rank 0; None where there is none."""
     return next((path for end in (".gz", "") if (path := folder / (HOROVOD_FILE + end)).exists()), None)
 
@@ -124,9 +130,9 @@ def segment_name(stream: str, number: int) -> str:
     return f"{stem}.{number:05d}{dot}{suffixes}" if number else stream
 
 
-def segments_of(folder: Path, stream: str) -> dict[int, Path]:
+def segments_of(folder: AnyPath, stream: str) -> dict[int, AnyPath]:
     """The segments of a stream that are there, in order."""
-    found = {0: folder / stream} if (folder / stream).exists() else {}
+    found: dict[int, AnyPath] = {0: folder / stream} if (folder / stream).exists() else {}
     for file in folder.iterdir():
         named = _SEGMENT_FILE.fullmatch(file.name)
         if named and named[1] + named[3] == stream and int(named[2]):
@@ -251,11 +257,11 @@ class RankFiles:
     rank: int
     reader: str
     """The name of a reader in `readers.READERS`."""
-    traces: tuple[Path, ...] = ()
+    traces: tuple[AnyPath, ...] = ()
     """Profiler files, in order of time."""
-    folder: Path | None = None
+    folder: AnyPath | None = None
     """The rank's own folder, where this project recorded it."""
-    timeline: Path | None = None
+    timeline: AnyPath | None = None
     """The Horovod timeline of the job, which rank 0 wrote about the operations of all ranks."""
     world_size: int | None = None
     """Of foreign files: how many ranks their run has, as far as all of them say."""
@@ -263,15 +269,17 @@ class RankFiles:
     @property
     def size_bytes(self) -> int:
         """The size of everything of this rank on disk, to read the largest first."""
-        files = [*self.traces, *(self.folder.iterdir() if self.folder else ())]
-        return sum(file.stat().st_size for file in set(files) if file.is_file())
+        with suppress(OSError):  # what cannot be looked at is told when it is read
+            files = [*self.traces, *(self.folder.iterdir() if self.folder else ())]
+            return sum(file.stat().st_size for file in set(files) if file.is_file())
+        return 0
 
 
 @dataclass(frozen=True)
 class Run:
     """One job on disk: our own run directory, or foreign trace files that belong together."""
 
-    path: Path
+    path: AnyPath
     info: RunInfo
     ranks: dict[int, RankFiles]
     caveats: tuple[str, ...] = ()
@@ -315,34 +323,34 @@ def write_json(record: RankInfo | RunInfo, path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def read_rank_info(path: Path) -> RankInfo:
+def read_rank_info(path: AnyPath) -> RankInfo:
     """The record in a `rank.json`; keys of newer versions are ignored."""
     return rank_info_of(_read_object(path), path)
 
 
-def rank_info_of(content: dict[str, Any], path: Path) -> RankInfo:
+def rank_info_of(content: dict[str, Any], path: AnyPath) -> RankInfo:
     """The record in what was read from a file; keys of newer versions are ignored."""
     return _from_dict(RankInfo, content, path)
 
 
-def read_run_info(path: Path) -> RunInfo:
+def read_run_info(path: AnyPath) -> RunInfo:
     """The record in a `run.json`; keys of newer versions are ignored."""
     return _from_dict(RunInfo, _read_object(path), path)
 
 
-def _read_object(path: Path) -> dict[str, Any]:
+def _read_object(path: AnyPath) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise BrokenFile(path, "is missing") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise BrokenFile(path, f"is not readable JSON ({error})") from error
+        raise BrokenFile(path, f"is not readable JSON ({getattr(error, 'strerror', None) or error})") from error
     if not isinstance(content, dict):
         raise BrokenFile(path, "holds no JSON object")
     return content
 
 
-def _from_dict(kind: type[Record], content: dict[str, Any], path: Path) -> Record:
+def _from_dict(kind: type[Record], content: dict[str, Any], path: AnyPath) -> Record:
     known = {f.name for f in dataclasses.fields(kind)}
     values = {key: value for key, value in content.items() if key in known}
     try:
@@ -363,37 +371,10 @@ def _from_dict(kind: type[Record], content: dict[str, Any], path: Path) -> Recor
     except (TypeError, KeyError, AttributeError) as error:
         raise BrokenFile(path, f"does not hold what a {kind.__name__} needs ({error})") from error
     for f in dataclasses.fields(kind):
-        if not _fits(getattr(record, f.name), f.type):
-            raise BrokenFile(path, f"says {f.name} {getattr(record, f.name)!r}, which is no {_spoken(f.type)}")
+        if not fits(getattr(record, f.name), f.type):
+            raise BrokenFile(path, f"says {f.name} {getattr(record, f.name)!r}, which is no {spoken(f.type)}")
     if not 1 <= record.world_size <= MOST_RANKS:
         raise BrokenFile(
             path, f"says world_size {record.world_size!r}, which must be a whole number from 1 to {MOST_RANKS:,}"
         )
     return record
-
-
-def _fits(value: object, kind: Any) -> bool:
-    """Whether a value read from JSON is what its field says: the analyses trust the types."""
-    origin, parts = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):
-        return any(_fits(value, part) for part in parts)
-    if origin is Literal:
-        return value in parts
-    if kind is HostClock and isinstance(value, HostClock):
-        texts = _fits(value.id, str) and _fits(value.reference, str)
-        return texts and all(_fits(offset, ClockOffset) and offset.bound_ns >= 0 for offset in value.offsets)
-    if kind in (ClockAnchor, ClockOffset):
-        return all(_fits(time, int) and abs(time) < _LATEST_NS for time in dataclasses.astuple(value))  # type: ignore[call-overload]
-    if origin is tuple:
-        return isinstance(value, tuple) and all(_fits(part, parts[0]) for part in value)
-    if origin is dict:
-        return isinstance(value, dict) and all(_fits(content, parts[1]) for content in value.values())
-    if kind is Any:
-        return True
-    if kind in (int, float):
-        return isinstance(value, (int, kind)) and not isinstance(value, bool)
-    return isinstance(value, origin or kind)
-
-
-def _spoken(kind: Any) -> str:
-    return kind.__name__ if isinstance(kind, type) else str(kind).removesuffix(" | None")

@@ -1,18 +1,18 @@
 """Reports on a plain table instead of runs: the file is read, its curves are concluded on, and nothing else of the pipeline is needed."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from scaleprof.analyses.base import many
 from scaleprof.analyses.measured_table import Stated, conclude
 from scaleprof.analyses.study import ScalingOptions
 from scaleprof.errors import InputError
 from scaleprof.readers.measurements import read_measurements
+from scaleprof.remote import AnyPath
 from scaleprof.results import Chip, Report, made_now
 
 
 def predict(
-    path: Path,
+    path: AnyPath,
     *,
     columns: Sequence[tuple[str, str]] = (),
     kind: Stated | None = None,

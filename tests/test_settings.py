@@ -30,7 +30,10 @@ def test_the_nearest_file_speaks(tmp_path: Path) -> None:
         ("[tool.scaleprof]\ncommunication = [1]\n", r"communication must be a list of regular expressions"),
         ("[tool.scaleprof]\ncommunication = ['(']\n", r"communication: '\(' is no regular expression"),
         ("[tool.scaleprof]\ncommunication = ['x*']\n", r"communication: 'x\*' fits every name"),
-        ("[tool.scaleprof]\ncomunication = ['x']\n", r"knows no 'comunication'; it knows: communication, and a table for each command$"),
+        (
+            "[tool.scaleprof]\ncomunication = ['x']\n",
+            r"knows no 'comunication'; it knows: communication, and a table for each command$",
+        ),
         ("[tool]\nscaleprof = 1\n", r"\[tool\.scaleprof\] must be a table"),
         ("[tool.scaleprof\n", r"pyproject\.toml cannot be read: "),
     ],

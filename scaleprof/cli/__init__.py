@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 import click
 
-from scaleprof.cli import jobs, made, replayed, reports
+from scaleprof.cli import exported, gates, jobs, made, replayed, reports
 from scaleprof.cli.base import commands
 from scaleprof.errors import OptionError, ScaleprofError
 
 INTERRUPTED = 130
-GROUPS = (reports, replayed, jobs, made)
+GROUPS = (reports, gates, replayed, exported, jobs, made)
 """The files whose commands there are."""
 
 

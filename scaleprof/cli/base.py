@@ -9,8 +9,11 @@ from click.core import ParameterSource
 
 from scaleprof import __version__
 from scaleprof.errors import OptionError
+from scaleprof.remote import path_of
 
 PATH = click.Path(path_type=Path)
+SOURCE = path_of
+"""The type of something to read: a path, or a URL."""
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -58,7 +61,8 @@ def _as_given(option: click.Parameter, value: Any, folder: Path) -> Any:
     """A value of a file as the command line would give it: pairs as `A=B`, files from where the settings stand."""
     if isinstance(value, dict):
         return [f"{name}={one}" for name, one in value.items()]
-    if isinstance(option.type, click.Path) and isinstance(value, str):
+    is_file = isinstance(option.type, click.Path) or getattr(option.type, "func", None) is SOURCE
+    if is_file and isinstance(value, str) and "://" not in value:
         return str(folder / value)
     return value
 

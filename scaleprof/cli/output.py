@@ -15,6 +15,7 @@ import click
 
 from scaleprof.cli.base import given_elsewhere
 from scaleprof.errors import ScaleprofError
+from scaleprof.remote import AnyPath, without_secrets
 
 if TYPE_CHECKING:
     from scaleprof.pipeline import Options, Progress
@@ -56,7 +57,7 @@ def patterns_of_communication(given: Sequence[str] = ()) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*project_settings(Path.cwd()).communication, *given)))
 
 
-def analyzed(paths: Sequence[Path], options: "Options", *, quiet: bool) -> "Report":
+def analyzed(paths: Sequence[AnyPath], options: "Options", *, quiet: bool) -> "Report":
     """The report, with progress shown on a terminal."""
     from scaleprof.pipeline import analyze as run_pipeline
 
@@ -71,17 +72,17 @@ def write(report: "Report", outputs: Outputs) -> None:
         info = report.runs[0].info if report.runs else None
         html = Path("reports") / f"{file_name((info.series or info.name) if info else report.title)}.html"
     if outputs.json:
-        _put(outputs.json, report.save)
+        put(outputs.json, report.save)
     if outputs.markdown:
         from scaleprof.render.markdown import render_markdown
 
         text = render_markdown(report)
-        _put(outputs.markdown, lambda path: path.write_text(text))
+        put(outputs.markdown, lambda path: path.write_text(text))
     if html:
         from scaleprof.render.html import render_html
 
         page = render_html(report)
-        _put(html, lambda path: path.write_text(page))
+        put(html, lambda path: path.write_text(page))
     if not outputs.quiet:
         from scaleprof.render.terminal import print_report
 
@@ -91,7 +92,7 @@ def write(report: "Report", outputs: Outputs) -> None:
         click.launch(str(html.absolute()))
 
 
-def _put(path: Path, write: Callable[[Path], Any]) -> None:
+def put(path: Path, write: Callable[[Path], Any]) -> None:
     """Write a file whose folder may not exist yet."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,9 +107,9 @@ def prepare_numpy() -> None:
 
 
 def command_line(patterns: Sequence[str] = ()) -> str:
-    """How to make the report again, wherever: with what the environment and the project's settings added."""
+    """How to make the report again, wherever: with what the environment and the project's settings added, without what signs URLs."""
     added = given_elsewhere() + [word for text in patterns for word in ("--communication", text)]
-    return shlex.join(["scaleprof", *sys.argv[1:], *added])
+    return shlex.join(without_secrets(word) for word in ["scaleprof", *sys.argv[1:], *added])
 
 
 def file_name(name: str) -> str:

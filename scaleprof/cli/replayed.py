@@ -1,11 +1,10 @@
 """Commands that replay what was recorded: `whatif`."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from scaleprof.cli.base import PATH, commands, pairs, talking, written_to
+from scaleprof.cli.base import SOURCE, commands, pairs, talking, written_to
 from scaleprof.cli.output import (
     command_line,
     logging_to_stderr,
@@ -16,6 +15,7 @@ from scaleprof.cli.output import (
     write,
 )
 from scaleprof.errors import OptionError
+from scaleprof.remote import AnyPath
 
 HALF = ("fp16", "bf16")
 
@@ -45,7 +45,7 @@ def _kernels(context: click.Context, parameter: click.Parameter, values: tuple[s
 
 
 @commands.command(short_help="What a change would bring, replayed.")
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=PATH)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=SOURCE)
 @click.option("--link", type=float, default=1.0, metavar="K", help="Links with K times the bandwidth.")
 @click.option("--group", default="", metavar="NAME", help="Only those of this process group.")
 @click.option("--latency", type=float, default=1.0, metavar="K", help="K times the latency of links.")
@@ -86,7 +86,7 @@ def _kernels(context: click.Context, parameter: click.Parameter, values: tuple[s
 @click.option("--run", "runs", multiple=True, metavar="NAME=GLOB", callback=pairs, help="Take these files as one run.")
 @written_to
 @talking
-def whatif(paths: tuple[Path, ...], **given: Any) -> None:
+def whatif(paths: tuple[AnyPath, ...], **given: Any) -> None:
     """Replay every run below the paths with something changed. Several changes are replayed together: gains do not add up."""
     prepare_numpy()
     from scaleprof.pipeline import PAUSES, Edit, Options, what_if

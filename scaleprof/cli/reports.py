@@ -1,11 +1,10 @@
 """Commands that report on what lies on disk: `analyze`, `predict`, `stragglers`."""
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from scaleprof.cli.base import PATH, commands, lists_of_pairs, pairs, talking, written_to
+from scaleprof.cli.base import SOURCE, commands, lists_of_pairs, pairs, talking, written_to
 from scaleprof.cli.output import (
     analyzed,
     command_line,
@@ -15,13 +14,20 @@ from scaleprof.cli.output import (
     prepare_numpy,
     write,
 )
+from scaleprof.remote import AnyPath
 
 
 @commands.command(short_help="Report on recordings and traces.")
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=PATH)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=SOURCE)
 @written_to
 @click.option("--run", "runs", multiple=True, metavar="NAME=GLOB", callback=pairs, help="Take these files as one run.")
-@click.option("--engine", type=click.Choice(["processes", "serial"]), default="processes", show_default=True)
+@click.option(
+    "--engine",
+    default="processes",
+    show_default=True,
+    metavar="processes|serial|tcp://HOST:PORT",
+    help="Where traces are read; an address is that of a Dask cluster's scheduler.",
+)
 @click.option("--workers", type=click.IntRange(min=1), help="Processes that read traces; without it one per core.")
 @click.option(
     "--set", "settings", multiple=True, metavar="ANALYSIS.OPTION=VALUE", callback=pairs, help="Change a threshold."
@@ -32,11 +38,11 @@ from scaleprof.cli.output import (
     metavar="REGEX",
     help="What is called so communicates; may be repeated, and pyproject.toml may hold more.",
 )
-@click.option("--link-reference", type=PATH, metavar="FILE", help="A log of nccl-tests to hold the links against.")
+@click.option("--link-reference", type=SOURCE, metavar="FILE", help="A log of nccl-tests to hold the links against.")
 @click.option("--redact", is_flag=True, help="Leave names of hosts, users, folders and files out of the report.")
 @click.option("--no-cache", is_flag=True, help="Read every trace, also those that were read before.")
 @talking
-def analyze(paths: tuple[Path, ...], **given: Any) -> None:
+def analyze(paths: tuple[AnyPath, ...], **given: Any) -> None:
     """Report on every run below the paths: recordings of scaleprof, or traces that other profilers wrote."""
     outputs = outputs_of(given)
     prepare_numpy()
@@ -59,7 +65,7 @@ def analyze(paths: tuple[Path, ...], **given: Any) -> None:
 
 
 @commands.command(short_help="Predict larger sizes from a table of measurements.")
-@click.argument("table", metavar="TABLE.csv", type=PATH)
+@click.argument("table", metavar="TABLE.csv", type=SOURCE)
 @click.option(
     "--columns",
     metavar="ROLE=NAME,...",
@@ -74,7 +80,7 @@ def analyze(paths: tuple[Path, ...], **given: Any) -> None:
 @click.option("--target", type=float, help="The efficiency to hold sizes against; without it 0.8.")
 @written_to
 @talking
-def predict(table: Path, **given: Any) -> None:
+def predict(table: AnyPath, **given: Any) -> None:
     """Fit laws of scaling to a CSV file with a column of ranks and one of throughput or step time, and say what they expect of larger sizes.
 
     More rows of one size are repeats, from which the spread is known. Columns such as model or series tell curves apart.
@@ -90,10 +96,10 @@ def predict(table: Path, **given: Any) -> None:
 
 
 @commands.command(short_help="What stragglers cost in a published table of operations.")
-@click.argument("table", metavar="TRACE.parquet", type=PATH)
+@click.argument("table", metavar="TRACE.parquet", type=SOURCE)
 @written_to
 @talking
-def stragglers(table: Path, **given: Any) -> None:
+def stragglers(table: AnyPath, **given: Any) -> None:
     """Replay a table of operations as StragglerAnalysis (OSDI'25) publishes them, with its meta-*.yaml beside it, as if its ranks were even."""
     prepare_numpy()
     from scaleprof.pipeline import analyze_operation_table

@@ -83,8 +83,9 @@ class RankFolder:
         """Take back everything of a stream."""
         with self._writing:
             self._streams.pop(stream, None)
-            for file in segments_of(self.path, stream).values() if self.path is not None else ():
-                file.unlink(missing_ok=True)
+            if self.path is not None:
+                for file in segments_of(self.path, stream).values():
+                    (self.path / file.name).unlink(missing_ok=True)
 
 
 class _Stream:

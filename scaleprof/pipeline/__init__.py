@@ -1,12 +1,14 @@
 """The only place where families meet: paths -> runs -> facts of every rank -> one view of each run -> conclusions -> the report.
 
 `reports.py` is the page to read first. `facts.py` is the half that runs rank by rank, in worker processes; `replayed.py` asks what a change
-would bring.
+would bring; `exported.py` writes for other people's viewers.
 """
 
 from scaleprof.align import RankFacts
 from scaleprof.analyses.edits import PAUSES, Edit
-from scaleprof.pipeline.facts import facts_of_rank
+from scaleprof.export.selection import Selection
+from scaleprof.pipeline.exported import export, export_tables
+from scaleprof.pipeline.facts import facts_of_rank, write_facts_of
 from scaleprof.pipeline.options import Options, Progress
 from scaleprof.pipeline.replayed import analyze_operation_table, what_if
 from scaleprof.pipeline.reports import analyze
@@ -17,8 +19,12 @@ __all__ = [
     "Options",
     "Progress",
     "RankFacts",
+    "Selection",
     "analyze",
     "analyze_operation_table",
+    "export",
+    "export_tables",
     "facts_of_rank",
     "what_if",
+    "write_facts_of",
 ]

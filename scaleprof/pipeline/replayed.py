@@ -1,7 +1,6 @@
 """What a change would bring, and what stragglers cost in a published table of operations: both by replay."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from scaleprof.analyses.edits import Edit
 from scaleprof.analyses.operation_table import conclude as conclude_operation_table
@@ -12,19 +11,20 @@ from scaleprof.pipeline.options import Options, Progress
 from scaleprof.pipeline.reports import title_of
 from scaleprof.readers import find_runs
 from scaleprof.readers.operation_table import read_operation_table
+from scaleprof.remote import AnyPath, path_of
 from scaleprof.results import Report, RunReport, made_now
 from scaleprof.run import RunInfo
 
 
 def what_if(
-    paths: Sequence[Path | str], edit: Edit, *, options: Options | None = None, progress: Progress | None = None
+    paths: Sequence[AnyPath | str], edit: Edit, *, options: Options | None = None, progress: Progress | None = None
 ) -> Report:
     """What a change would bring in every run below the paths: each thing alone, and all of them jointly, replayed.
 
     Raises what `analyze` raises, OptionError for what no run has, and InputError where no run can be replayed.
     """
     options, progress = options or Options(), progress or (lambda stage, done, total: None)
-    runs = find_runs([Path(path) for path in paths], options.run_globs)
+    runs = find_runs([path_of(path) for path in paths], options.run_globs)
     facts, lost = facts_of_all(runs, options, progress)
     reports, refused = [], [reason for reasons in lost for reason in reasons]
     wrong: OptionError | None = None
@@ -51,7 +51,7 @@ def what_if(
     )
 
 
-def analyze_operation_table(path: Path, *, command: str = "") -> Report:
+def analyze_operation_table(path: AnyPath, *, command: str = "") -> Report:
     """What stragglers cost in a table of operations that StragglerAnalysis published, with its `meta-*.yaml` beside it.
 
     Raises InputError and BrokenFile for what cannot be read or contradicts itself.

@@ -6,12 +6,12 @@ The half that works rank by rank is in `facts.py`; this one combines. What fails
 import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from scaleprof.align import RankFacts, RunView
 from scaleprof.analyses import ANALYSES, COMPARISONS, Analysis, Comparison
 from scaleprof.analyses.base import listed, many, percent
+from scaleprof.analyses.by_step import by_step_of
 from scaleprof.analyses.gains import with_replayed_gains
 from scaleprof.analyses.links import LinkOptions
 from scaleprof.analyses.series import find_series
@@ -24,13 +24,16 @@ from scaleprof.readers import find_runs
 from scaleprof.readers.archive import shown_name
 from scaleprof.readers.nccl_tests import read_link_reference
 from scaleprof.redaction import Redaction
+from scaleprof.remote import AnyPath, path_of
 from scaleprof.results import Chip, Report, Result, RunReport, SeriesOfRuns, Table, made_now
 from scaleprof.run import RankFiles, Run, RunInfo
 
 log = logging.getLogger(__name__)
 
 
-def analyze(paths: Sequence[Path | str], *, options: Options | None = None, progress: Progress | None = None) -> Report:
+def analyze(
+    paths: Sequence[AnyPath | str], *, options: Options | None = None, progress: Progress | None = None
+) -> Report:
     """Read every run below the paths and report on them.
 
     Raises NothingToRead where there is no trace, InputError where none could be read, OptionError for a setting nobody knows.
@@ -45,7 +48,7 @@ def analyze(paths: Sequence[Path | str], *, options: Options | None = None, prog
         thresholds[LinkOptions] = links
     progress = progress or (lambda stage, done, total: None)
     progress("looking for traces", 0, 1)
-    runs = find_runs([Path(path) for path in paths], options.run_globs)
+    runs = find_runs([path_of(path) for path in paths], options.run_globs)
     progress("looking for traces", 1, 1)
     redaction = _redaction(paths, runs, options) if options.redact else None
     runs = redaction.runs(runs) if redaction else runs
@@ -90,7 +93,7 @@ def _series(views: Sequence[RunView]) -> tuple[SeriesOfRuns, ...]:
     )
 
 
-def _redaction(paths: Sequence[Path | str], runs: Sequence[Run], options: Options) -> Redaction:
+def _redaction(paths: Sequence[AnyPath | str], runs: Sequence[Run], options: Options) -> Redaction:
     reference = [options.link_reference] if options.link_reference else []
     return Redaction([*paths, *reference], runs, stated=[name for name, _ in options.run_globs])
 
@@ -123,7 +126,11 @@ def _run_report(run: Run, view: RunView, lost: Sequence[str], thresholds: Mappin
     replayed, failure = fenced(lambda: with_replayed_gains(view, sections))
     if replayed is None:
         caveats.append(f"findings have ceilings in place of replayed gains: {failure}")
-    return RunReport(view.info, tuple(view.ranks), tuple(replayed or sections), tuple(dict.fromkeys(caveats)))
+    by_step, failure = fenced(lambda: by_step_of(view))
+    if by_step is None:
+        caveats.append(f"what each step was is not kept, so that comparisons see the step times alone: {failure}")
+    texts = tuple(dict.fromkeys(caveats))
+    return RunReport(view.info, tuple(view.ranks), tuple(replayed or sections), texts, by_step or {})
 
 
 def _comparison(views: Sequence[RunView], thresholds: Mapping[type, Any]) -> tuple[tuple[Result, ...], list[str]]:
@@ -194,7 +201,7 @@ def _chips(views: Sequence[RunView]) -> list[Chip]:
     return chips
 
 
-def _read_of(files: RankFiles) -> tuple[Path, ...]:
+def _read_of(files: RankFiles) -> tuple[AnyPath, ...]:
     return files.traces if files.timeline is None else (*files.traces, files.timeline)
 
 

@@ -4,7 +4,6 @@
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from scaleprof.errors import InputError
 from scaleprof.readers.ascend import facts_of as ascend_facts_of
@@ -19,6 +18,7 @@ from scaleprof.readers.horovod import read_horovod
 from scaleprof.readers.recorded import read_recorded
 from scaleprof.readers.xplane import facts_of as xplane_facts_of
 from scaleprof.readers.xplane import read_xplane
+from scaleprof.remote import AnyPath
 from scaleprof.run import RankFiles, Run
 from scaleprof.trace import Trace
 
@@ -33,7 +33,7 @@ READERS: tuple[Reader, ...] = (
 )
 
 
-def find_runs(paths: Sequence[Path], run_globs: Sequence[tuple[str, str]] = ()) -> list[Run]:
+def find_runs(paths: Sequence[AnyPath], run_globs: Sequence[tuple[str, str]] = ()) -> list[Run]:
     """Every run below the given folders and files. `run_globs` are pairs (name, glob): the foreign files that match form that run."""
     return find_in(paths, run_globs, READERS)
 

@@ -22,6 +22,7 @@ from typing import BinaryIO
 
 from scaleprof.errors import BrokenFile
 from scaleprof.readers.inflate import GZIP_MAGIC, LIMIT_VARIABLE, most_inflated
+from scaleprof.remote import AnyPath, identity
 from scaleprof.run import cache_folder
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz")
@@ -49,7 +50,7 @@ class Unpacked:
     caveats: tuple[str, ...] = ()
 
 
-def is_archive(path: Path) -> bool:
+def is_archive(path: AnyPath) -> bool:
     """Whether the name says that it is one."""
     return path.name.lower().endswith(SUFFIXES)
 
@@ -67,8 +68,10 @@ def _temporary_folder() -> Path:
     return folder
 
 
-def shown_name(path: Path) -> str:
+def shown_name(path: AnyPath) -> str:
     """The name of a trace file as its user knows it: `job.tar.gz/rank0.json` where it came out of an archive."""
+    if not isinstance(path, Path):
+        return path.name
     try:
         entry, _, *member = path.relative_to(archives_folder()).parts
     except ValueError:  # not below it, or not far enough
@@ -77,12 +80,12 @@ def shown_name(path: Path) -> str:
     return "/".join((found["name"], *member)) if found else path.name
 
 
-def unpacked(path: Path) -> Unpacked:
+def unpacked(path: AnyPath) -> Unpacked:
     """The folder that holds the archive's traces. BrokenFile if it cannot be read at all, or there is no room for it."""
     try:
-        said = path.stat()
-        identity = os.fsencode(f"{path.resolve()} {said.st_size} {said.st_mtime_ns}")
-        entry = archives_folder() / f"{path.name[:_LONGEST_NAME]}-{hashlib.sha256(identity).hexdigest()[:16]}"
+        said = identity(path)
+        known = os.fsencode(said[0] if said else f"{path} {time.time_ns()}")  # what may have changed is read anew
+        entry = archives_folder() / f"{path.name[:_LONGEST_NAME]}-{hashlib.sha256(known).hexdigest()[:16]}"
         if (caveats := _remembered(entry)) is not None:
             return Unpacked(_inside(entry, path), caveats)
         entry.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -100,7 +103,7 @@ def unpacked(path: Path) -> Unpacked:
     return Unpacked(_inside(entry, path), caveats)
 
 
-def _inside(entry: Path, archive: Path) -> Path:
+def _inside(entry: Path, archive: AnyPath) -> Path:
     """The folder of the members: it bears the archive's name, for the run is named by it."""
     name = archive.name
     for suffix in (".gz", ".tgz", ".tar"):
@@ -149,7 +152,7 @@ def _make_room(but: Path) -> None:
 class _Bounded(io.RawIOBase):
     """The bytes of an archive, inflated; no more than a bound in all, and no more at once than an honest header asks for."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: AnyPath) -> None:
         file = path.open("rb")
         compressed = file.read(2) == GZIP_MAGIC
         file.seek(0)
@@ -196,7 +199,7 @@ class _Bounded(io.RawIOBase):
 class _Unpacking:
     """One archive on its way into a folder."""
 
-    def __init__(self, path: Path, folder: Path) -> None:
+    def __init__(self, path: AnyPath, folder: Path) -> None:
         self._path, self._folder = path, folder
         self._written = 0
         self._unsafe = self._double = self._unusable = 0

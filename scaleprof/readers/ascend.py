@@ -26,6 +26,7 @@ from scaleprof.readers.foreign import trace_of, whole_steps
 from scaleprof.readers.schema import whole
 from scaleprof.readers.text import head_of, tail_of
 from scaleprof.readers.windows import annotated_windows
+from scaleprof.remote import AnyPath
 from scaleprof.run import MOST_RANKS, RankFiles, RankInfo
 from scaleprof.trace import UNKNOWN, Trace
 
@@ -61,7 +62,7 @@ _PROCESS_BITS, _DEVICE_MASK = 10, 31
 # ---- what a file says of itself
 
 
-def facts_of(path: Path) -> FileFacts | None:
+def facts_of(path: AnyPath) -> FileFacts | None:
     """What the head of the file and its folders say; None if it is no trace of Ascend's profiler. The rank is in the names of folders."""
     head = head_of(path, _HEAD_BYTES)
     if head.lstrip()[:1] != b"[":
@@ -84,12 +85,12 @@ def facts_of(path: Path) -> FileFacts | None:
     )
 
 
-def _speaks_later(path: Path, head: bytes) -> bool:
+def _speaks_later(path: AnyPath, head: bytes) -> bool:
     """The host's operators stand first, in words of their own, and may fill more than the head."""
     return len(head) == _HEAD_BYTES and b'"Fwd thread id"' in head and bool(_SIGNS.search(tail_of(path, _HEAD_BYTES)))
 
 
-def _rank(path: Path, folder: Path) -> tuple[int | None, bool]:
+def _rank(path: AnyPath, folder: AnyPath) -> tuple[int | None, bool]:
     """The rank, and whether it is that of the whole folder."""
     try:
         said = [found[1] for file in folder.iterdir() if (found := _RANK_FILE.fullmatch(file.name))]

@@ -6,7 +6,6 @@ file is read. Times are decimal text, some of it strings.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -18,6 +17,7 @@ from scaleprof.intervals import Ints
 from scaleprof.readers.decimals import ns_of_us
 from scaleprof.readers.schema import Number, any_of, text_of
 from scaleprof.readers.text import pieces
+from scaleprof.remote import AnyPath
 
 LATEST_NS = 2**62  # so that a start and a duration add up within 64 bits
 _NOTHING = msgspec.Raw(b"")
@@ -133,7 +133,7 @@ class _Growing:
     ends: list[_End] = field(default_factory=list)
 
 
-def read_rows(path: Path) -> Rows:
+def read_rows(path: AnyPath) -> Rows:
     """The file's slices. BrokenFile where there is none, or where times are beyond all sense."""
     growing, cut_off = _Growing(), False
     for piece in pieces(path, _MANY, _ONE):

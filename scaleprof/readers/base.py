@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scaleprof.intervals import Ints
+from scaleprof.remote import AnyPath
 from scaleprof.run import ProcessGroup, RankFiles
 from scaleprof.trace import UNKNOWN, Ids, Trace
 
@@ -17,7 +17,7 @@ from scaleprof.trace import UNKNOWN, Ids, Trace
 class FileFacts:
     """What a foreign trace file says about itself, for grouping files into runs; unknown is None or empty."""
 
-    path: Path
+    path: AnyPath
     rank: int | None = None
     world_size: int | None = None
     host: str | None = None
@@ -32,7 +32,7 @@ class FileFacts:
     """About the first and last time in the file, on its own clock: only to see whether two files overlap."""
     late_us: Callable[[], float | None] | None = None
     """Finds the last time where that means inflating the file to its end; `span_us` holds the first time twice then."""
-    folder: Path | None = None
+    folder: AnyPath | None = None
     """The folder of the run, where each rank has a folder of its own below it; None where the file's own folder is it."""
     devices: int = 1
     """How many devices have events of their own in the file: each is a rank, `rank` being the process's place among others like it."""
@@ -54,7 +54,7 @@ class Reader:
     """What it reads, in one sentence."""
     read: Callable[[RankFiles, Sequence[str]], Trace]
     """Makes the files of a rank a Trace; the second argument are the user's patterns of names that communicate."""
-    facts_of: Callable[[Path], FileFacts | None] | None = None
+    facts_of: Callable[[AnyPath], FileFacts | None] | None = None
     """Looks into a file without reading it all; None means another kind of file. Raises BrokenFile for one that nothing can read.
     Absent where a reader's runs are recognised by their folders."""
 

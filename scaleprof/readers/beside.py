@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from scaleprof.readers.streams import (
     tasks,
     wait_lines,
 )
+from scaleprof.remote import AnyPath
 from scaleprof.run import COLLECTIVES_FILE, DEVICE_FILE, P2P_FILE, PAUSES_FILE, SAMPLES_FILE, TASKS_FILE, WAITS_FILE
 from scaleprof.trace import Blocked, Samples, Steps, Tasks
 
@@ -44,7 +44,7 @@ class Beside:
     caveats: tuple[str, ...]
 
 
-def beside_steps(folder: Path, lines: Sequence[StepLine], host: Spans, offset_ns: int) -> Beside:
+def beside_steps(folder: AnyPath, lines: Sequence[StepLine], host: Spans, offset_ns: int) -> Beside:
     """Every stream of a rank's folder but its steps; what is missing of each is a caveat."""
     names = (WAITS_FILE, SAMPLES_FILE, COLLECTIVES_FILE, P2P_FILE, DEVICE_FILE, TASKS_FILE, PAUSES_FILE)
     waits, samples, collectives, transfers, device, named, stopped = streams = [Stream(folder, name) for name in names]

@@ -9,7 +9,6 @@ an operation has its time on the wire, and nobody can tell for whom it waited.
 import dataclasses
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from scaleprof.readers.readiness import HEARD, OF_HOROVOD, ON_WIRE, Ready, readi
 from scaleprof.readers.timeline import Timeline, moved, read_timeline
 from scaleprof.readers.waits import attributed
 from scaleprof.readers.windows import step_at
+from scaleprof.remote import AnyPath
 from scaleprof.run import RANK_FILE, ProcessGroup, RankFiles, read_rank_info
 from scaleprof.trace import UNKNOWN, Comm, Events, Kind, Trace
 
@@ -95,7 +95,7 @@ def _joined(trace: Trace, files: RankFiles, timeline: Timeline, ahead_ns: int) -
     return dataclasses.replace(joined, blocked=attributed(joined.blocked, joined.events, joined.comm))
 
 
-def _ahead_ns(trace: Trace, timeline: Path) -> int | None:
+def _ahead_ns(trace: Trace, timeline: AnyPath) -> int | None:
     """By how much this rank's clock is ahead of the timeline's, in ns; None where they stand on two hosts and nobody compared them.
 
     Traces that other tools wrote name no host: that they ran at the same time is why they are read together.
@@ -224,7 +224,7 @@ def _backend(groups: Groups) -> str:
     return max(found, key=lambda backend: found[backend], default="")
 
 
-def _caveats(timeline: Timeline, parts: Sequence[Ready], path: Path, rank: int) -> list[str]:
+def _caveats(timeline: Timeline, parts: Sequence[Ready], path: AnyPath, rank: int) -> list[str]:
     by = Counter(part.said_by for part in parts)
     heard, untold = by[HEARD], by[ON_WIRE]
     own_ends = all(part.done_ns != UNKNOWN for part in parts if part.said_by != ON_WIRE)

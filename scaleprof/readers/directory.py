@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from scaleprof.errors import BrokenFile, NothingToRead
 from scaleprof.readers.grouping import missing_ranks
+from scaleprof.remote import AnyPath, at_once, inside
 from scaleprof.run import (
     RANK_FILE,
     RUN_FILE,
@@ -42,7 +42,7 @@ _FROM_RANKS = (
 """Fields of RunInfo that the ranks say, if `run.json` does not: most ranks decide."""
 
 
-def is_run_directory(folder: Path) -> bool:
+def is_run_directory(folder: AnyPath) -> bool:
     """Whether this project recorded the folder."""
     if (folder / RUN_FILE).exists():
         return True
@@ -51,23 +51,23 @@ def is_run_directory(folder: Path) -> bool:
     )
 
 
-def run_of_directory(folder: Path, only: int | None = None) -> Run:
+def run_of_directory(folder: AnyPath, only: int | None = None) -> Run:
     """The run in a folder; with `only`, that rank of it. A rank whose `rank.json` is broken is left out, with a caveat."""
     folders = {
         rank: child
-        for child in sorted(folder.iterdir())
+        for child in inside(folder)
         if (rank := rank_of_folder(child.name)) is not None and child.is_dir() and only in (None, rank)
     }
     caveats: list[str] = []
     ranks: dict[int, RankFiles] = {}
     infos: list[RankInfo] = []
-    for rank, child in folders.items():
-        try:
-            infos.append(read_rank_info(child / RANK_FILE))
-        except BrokenFile as error:
-            caveats.append(f"rank {rank} was left out: {child.name}/{RANK_FILE} {error.reason}")
+    for (rank, child), found in zip(folders.items(), at_once(_recorded, tuple(folders.values())), strict=True):
+        if isinstance(found, BrokenFile):
+            caveats.append(f"rank {rank} was left out: {child.name}/{RANK_FILE} {found.reason}")
             continue
-        ranks[rank] = RankFiles(rank, "recorded", _windows(child), child)
+        rank_info, windows = found
+        infos.append(rank_info)
+        ranks[rank] = RankFiles(rank, "recorded", windows, child)
     timeline = horovod_timeline_of(folder / rank_folder_name(0))
     if timeline is not None:
         ranks = {rank: replace(files, timeline=timeline) for rank, files in ranks.items()}
@@ -88,7 +88,16 @@ def run_of_directory(folder: Path, only: int | None = None) -> Run:
     return Run(folder, info, ranks, (*caveats, *missing_ranks(ranks, info.world_size)))
 
 
-def _windows(folder: Path) -> tuple[Path, ...]:
+def _recorded(folder: AnyPath) -> tuple[RankInfo, tuple[AnyPath, ...]] | BrokenFile:
+    """What a rank's folder says of it, and the profiler's files there."""
+    try:
+        # Every rank names all members of its groups: of thousands of ranks that is more than all else they say.
+        return replace(read_rank_info(folder / RANK_FILE), process_groups=()), _windows(folder)
+    except BrokenFile as error:
+        return error
+
+
+def _windows(folder: AnyPath) -> tuple[AnyPath, ...]:
     """The profiler's files, in order of their steps."""
     windows = {file: window for file in folder.iterdir() if (window := window_of_trace_file(file.name)) is not None}
     return tuple(sorted(windows, key=lambda file: (windows[file][0], windows[file][1], file.name)))

@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from scaleprof.errors import BrokenFile
@@ -14,6 +13,7 @@ from scaleprof.readers.groups import configured_groups
 from scaleprof.readers.inflate import is_compressed
 from scaleprof.readers.schema import whole
 from scaleprof.readers.text import head_of, tail_of
+from scaleprof.remote import AnyPath
 from scaleprof.run import MOST_RANKS, SYNTHETIC_KEY
 
 _HEAD_BYTES = 1 << 20
@@ -36,7 +36,7 @@ _WORKER_NAME = re.compile(
 _DECODER = json.JSONDecoder()
 
 
-def facts_of(path: Path) -> FileFacts | None:
+def facts_of(path: AnyPath) -> FileFacts | None:
     """What the file says; None if it is no Kineto trace; BrokenFile if it is empty or no JSON at all."""
     head = head_of(path, _HEAD_BYTES)
     start = head.lstrip()[:1]
@@ -65,7 +65,7 @@ def facts_of(path: Path) -> FileFacts | None:
 
 
 def _facts_in_text(
-    path: Path, head: bytes, tail: bytes, late_us: Callable[[], float | None] | None = None
+    path: AnyPath, head: bytes, tail: bytes, late_us: Callable[[], float | None] | None = None
 ) -> FileFacts:
     """The facts in the head and the tail of a file; what says the last time stands for a tail that was not read."""
     metadata = {
@@ -83,7 +83,7 @@ def _facts_in_text(
     return replace(facts, late_us=late_us)
 
 
-def _check_json(text: bytes, path: Path) -> None:
+def _check_json(text: bytes, path: AnyPath) -> None:
     """A small file that is no whole JSON may be a trace that was cut off in its head."""
     try:
         json.loads(text)
@@ -93,7 +93,7 @@ def _check_json(text: bytes, path: Path) -> None:
 
 def facts_in(
     metadata: Mapping[str, Any],
-    path: Path,
+    path: AnyPath,
     *,
     pid: int | None = None,
     span_us: tuple[float, float] | None = None,
@@ -124,7 +124,7 @@ def facts_in(
     )
 
 
-def rank_in_name(path: Path) -> int | None:
+def rank_in_name(path: AnyPath) -> int | None:
     """The rank in a file's name: `rank-34.Jul_15.json.gz`, `worker3_step_12.pt.trace.json`."""
     found = _RANK_IN_NAME.search(path.name)
     return int(found[1]) if found else None

@@ -3,12 +3,10 @@
 Only heads and tails of foreign files are read here (`Reader.facts_of`).
 """
 
-import glob
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from functools import partial
 
 from scaleprof.errors import BrokenFile, InputError, NothingToRead
 from scaleprof.readers.archive import SUFFIXES as ARCHIVES
@@ -18,6 +16,7 @@ from scaleprof.readers.directory import is_run_directory, run_of_directory
 from scaleprof.readers.grouping import Found, grouped, of_each_device
 from scaleprof.readers.joining import named_run, with_timelines
 from scaleprof.readers.xplane_place import SUFFIXES as XPLANES
+from scaleprof.remote import AnyPath, RemotePath, at_once, is_below, matches, walk, without_secrets
 from scaleprof.run import RANK_FILE, RUN_FILE, Run, rank_of_folder
 
 _CANDIDATES = (".json", ".json.gz", *XPLANES, *ARCHIVES)
@@ -29,24 +28,24 @@ _DEPTH = 6
 class _Seen:
     """What lies below the paths."""
 
-    directories: list[tuple[Path, int | None]] = field(default_factory=list)
+    directories: list[tuple[AnyPath, int | None]] = field(default_factory=list)
     """Our own run directories; with a rank where the path named only that rank's folder."""
-    files: list[Path] = field(default_factory=list)
-    named: set[Path] = field(default_factory=set)
+    files: list[AnyPath] = field(default_factory=list)
+    named: set[AnyPath] = field(default_factory=set)
     """The files that a path named itself: they must be traces."""
     places: list[str] = field(default_factory=list)
-    archives: dict[Path, tuple[str, ...]] = field(default_factory=dict)
+    archives: dict[AnyPath, tuple[str, ...]] = field(default_factory=dict)
     """The folders of archives, and what is to be said of each."""
     broken: list[BrokenFile] = field(default_factory=list)
 
 
-def find_in(paths: Sequence[Path], run_globs: Sequence[tuple[str, str]], readers: Sequence[Reader]) -> list[Run]:
+def find_in(paths: Sequence[AnyPath], run_globs: Sequence[tuple[str, str]], readers: Sequence[Reader]) -> list[Run]:
     """The runs, in order of their paths. Raises NothingToRead where there is none, BrokenFile where all that looked like one is broken."""
     runs: list[Run] = []
     broken: list[InputError] = []
-    taken: set[Path] = set()
+    taken: set[AnyPath] = set()
     for name, pattern in run_globs:
-        seen = _look([Path(match) for match in sorted(glob.glob(pattern, recursive=True))])
+        seen = _look(_matching(pattern))
         if not seen.directories and not seen.files:
             raise NothingToRead(f"--run {name}={pattern}: no trace file matches this pattern")
         broken += seen.broken
@@ -74,28 +73,44 @@ def find_in(paths: Sequence[Path], run_globs: Sequence[tuple[str, str]], readers
     raise NothingToRead(f"{places}: {what}: point scaleprof at a folder with one of these: {kinds}")
 
 
-def _look(paths: Sequence[Path]) -> _Seen:
+def _matching(pattern: str) -> list[AnyPath]:
+    try:
+        return matches(pattern)
+    except OSError as error:
+        raise NothingToRead(f"{without_secrets(pattern)}: {error.strerror or error}") from error
+
+
+def _look(paths: Sequence[AnyPath]) -> _Seen:
     seen = _Seen(places=[str(path) for path in paths])
     for path in paths:
-        if not path.exists():
-            raise NothingToRead(f"{path} does not exist: check the spelling, and that the job wrote its traces there")
-        if path.is_file() and path.name in (RUN_FILE, RANK_FILE):
-            path = path.parent
-        if path.is_file() and is_archive(path):
-            _open(path, seen)
-        elif path.is_file():
-            seen.files.append(path)
-            seen.named.add(path)
-        elif rank_of_folder(path.name) is not None and (path / RANK_FILE).exists():
-            seen.directories.append((path.resolve().parent, rank_of_folder(path.name)))
-        else:
-            _look_below(path, seen)
+        try:
+            _look_at(path, seen)
+        except OSError as error:  # a folder that may not be listed, a server that does not answer
+            raise NothingToRead(f"{path}: {error.strerror or error}") from error
     seen.files = list(dict.fromkeys(seen.files))
     seen.directories = list(dict.fromkeys(seen.directories))
     return seen
 
 
-def _look_below(top: Path, seen: _Seen) -> None:
+def _look_at(path: AnyPath, seen: _Seen) -> None:
+    if isinstance(path, RemotePath):
+        path.fresh()
+    if not path.exists():
+        raise NothingToRead(f"{path} does not exist: check the spelling, and that the job wrote its traces there")
+    if path.is_file() and path.name in (RUN_FILE, RANK_FILE):
+        path = path.parent
+    if path.is_file() and is_archive(path):
+        _open(path, seen)
+    elif path.is_file():
+        seen.files.append(path)
+        seen.named.add(path)
+    elif rank_of_folder(path.name) is not None and (path / RANK_FILE).exists():
+        seen.directories.append((path.resolve().parent, rank_of_folder(path.name)))
+    else:
+        _look_below(path, seen)
+
+
+def _look_below(top: AnyPath, seen: _Seen) -> None:
     for folder, files in _walk(top):
         if files is None:
             seen.directories.append((folder, None))
@@ -103,11 +118,11 @@ def _look_below(top: Path, seen: _Seen) -> None:
         for file in files:
             if not is_archive(file):
                 seen.files.append(file)
-            elif not any(folder.is_relative_to(inside) for inside in seen.archives):  # none in another
+            elif not any(is_below(folder, inside) for inside in seen.archives):  # none in another
                 _open(file, seen)
 
 
-def _open(archive: Path, seen: _Seen) -> None:
+def _open(archive: AnyPath, seen: _Seen) -> None:
     """An archive counts as a folder with what is in it."""
     try:
         found = unpacked(archive)
@@ -121,23 +136,25 @@ def _open(archive: Path, seen: _Seen) -> None:
 def _with_notes(runs: list[Run], seen: _Seen) -> list[Run]:
     """The runs out of archives, with what is to be said of these."""
     said = [
-        [note for folder, notes in seen.archives.items() if run.path.is_relative_to(folder) for note in notes]
+        [note for folder, notes in seen.archives.items() if is_below(run.path, folder) for note in notes]
         for run in runs
     ]
     return [replace(run, caveats=(*run.caveats, *notes)) for run, notes in zip(runs, said, strict=True)]
 
 
-def _walk(top: Path) -> Iterator[tuple[Path, list[Path] | None]]:
+def _walk(top: AnyPath) -> Iterator[tuple[AnyPath, list[AnyPath] | None]]:
     """Each folder below with its candidate files, or with None where it is one of our run directories (and is not entered)."""
-    for name, folders, files in os.walk(top):
-        folder = Path(name)
+    for folder, folders, files in walk(top):
         if is_run_directory(folder):
             folders.clear()
             yield folder, None
             continue
         folders[:] = sorted(one for one in folders if not one.startswith("."))
-        wanted = (file for file in sorted(files) if file.lower().endswith(_CANDIDATES) and not file.startswith("."))
-        yield folder, [folder / file for file in wanted]
+        files.sort(key=lambda file: file.name)
+        yield (
+            folder,
+            [file for file in files if file.name.lower().endswith(_CANDIDATES) and not file.name.startswith(".")],
+        )
 
 
 def _own_runs(seen: _Seen, broken: list[InputError]) -> list[Run]:
@@ -152,12 +169,11 @@ def _own_runs(seen: _Seen, broken: list[InputError]) -> list[Run]:
 
 def _facts(seen: _Seen, readers: Sequence[Reader], broken: list[InputError]) -> list[Found]:
     found = []
-    for path in seen.files:
-        try:
-            reader, facts = _recognise(path, readers)
-        except BrokenFile as error:
-            broken.append(error)
+    for path, known in zip(seen.files, at_once(partial(_recognise, readers=readers), seen.files), strict=True):
+        if isinstance(known, BrokenFile):
+            broken.append(known)
             continue
+        reader, facts = known
         if facts is not None:
             found += of_each_device(reader, facts)
         elif path in seen.named:
@@ -165,11 +181,14 @@ def _facts(seen: _Seen, readers: Sequence[Reader], broken: list[InputError]) -> 
     return found
 
 
-def _recognise(path: Path, readers: Sequence[Reader]) -> tuple[str, FileFacts | None]:
-    for reader in readers:
-        facts = reader.facts_of(path) if reader.facts_of else None
-        if facts is not None:
-            return reader.name, facts
+def _recognise(path: AnyPath, readers: Sequence[Reader]) -> tuple[str, FileFacts | None] | BrokenFile:
+    try:
+        for reader in readers:
+            facts = reader.facts_of(path) if reader.facts_of else None
+            if facts is not None:
+                return reader.name, facts
+    except BrokenFile as error:
+        return error
     return "", None
 
 

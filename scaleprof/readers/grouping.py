@@ -7,9 +7,9 @@ run. A file that does not know its rank is a run of its own.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from pathlib import Path
 
 from scaleprof.readers.base import FileFacts
+from scaleprof.remote import AnyPath
 from scaleprof.run import RankFiles, Run, RunInfo
 
 _MOST_LISTED = 8
@@ -28,7 +28,7 @@ class Found:
         return self.facts.rank or 0
 
     @property
-    def folder(self) -> Path:
+    def folder(self) -> AnyPath:
         """The folder whose files may form a run together."""
         return self.facts.folder or self.facts.path.parent
 
@@ -137,7 +137,7 @@ def missing_ranks(present: Sequence[int] | dict[int, RankFiles], world_size: int
     return (f"{which} missing{many}: what compares all ranks is incomplete",)
 
 
-def _stem(path: Path) -> str:
+def _stem(path: AnyPath) -> str:
     """A file's name without what says that it is a trace."""
     name = path.name
     for suffix in (".gz", ".json", ".trace", ".pt", ".pb", ".xplane"):

@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +31,7 @@ from scaleprof.readers.readiness import heard_of, is_heard, spans_on_rank, title
 from scaleprof.readers.text import head_of
 from scaleprof.readers.timeline import NEGOTIATE, Timeline, read_timeline
 from scaleprof.readers.windows import step_at, steps_of
+from scaleprof.remote import AnyPath
 from scaleprof.results import Table
 from scaleprof.run import MOST_RANKS, ProcessGroup, RankFiles, RankInfo
 from scaleprof.trace import UNKNOWN, Comm, Copies, Events, Ids, Kind, Lanes, Names, Samples, Steps, Trace
@@ -53,7 +53,7 @@ _KINDS_OF_ACTIVITIES = (
 """Waiting here is the coordinator's: no calling thread is blocked in it."""
 
 
-def facts_of(path: Path) -> FileFacts | None:
+def facts_of(path: AnyPath) -> FileFacts | None:
     """What the head of the file says; None if it is no Horovod timeline, BrokenFile if it is one without any event.
 
     The rank is left out, though it is always rank 0 that writes: a timeline is a run of its own, and what another tool wrote of rank 0 in the

@@ -2,19 +2,19 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from scaleprof.readers.fusion import Groups, latest_before
 from scaleprof.readers.timeline import Timeline
+from scaleprof.remote import AnyPath
 from scaleprof.trace import UNKNOWN
 
 _FEW_TENSORS = 3
 _MANY_RANKS = 8
 
 
-def caveats_of(timeline: Timeline, groups: Groups, path: Path) -> Iterator[str]:
+def caveats_of(timeline: Timeline, groups: Groups, path: AnyPath) -> Iterator[str]:
     """The sentences about one file."""
     ticks, negotiations = timeline.ticks, timeline.negotiations
     negotiation = latest_before(ticks.tensor, ticks.begun, negotiations.tensor, negotiations.begun)
@@ -71,7 +71,7 @@ def about_the_end(timeline: Timeline) -> Iterator[str]:
             yield f"the {what} of {_many(len(tensors), 'tensor')} ({some}) were open when the timeline ended: they are closed there"
 
 
-def _about_losses(timeline: Timeline, path: Path) -> Iterator[str]:
+def _about_losses(timeline: Timeline, path: AnyPath) -> Iterator[str]:
     if timeline.cut_off:
         yield f"{path.name} is cut off inside an event: what came later is missing"
     if lost := timeline.counts["events_lost"]:

@@ -4,14 +4,13 @@ The fast inflater may lose what it had in hand when it meets damage; then the fi
 before the damage, and reading goes on where it had stopped. What a file may inflate to is bounded: a small file can hold terabytes of blanks.
 """
 
-import io
 import os
 import zlib
 from collections.abc import Generator, Iterator
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from scaleprof.errors import BrokenFile
+from scaleprof.remote import AnyPath
 
 try:
     from isal import igzip, isal_zlib
@@ -50,12 +49,14 @@ class _Stream(Protocol):
 class Text:
     """The text of a trace file; reading past damage ends it early, and `damage` says why."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: AnyPath) -> None:
         self._path = path
         self._read = 0
         self.damage = ""
         try:
-            self._stream, self._most = _opened(path)
+            self._file = path.open("rb")
+            self._most = most_inflated(path) if starts_compressed(self._file) else None
+            self._stream: _Stream = self._file if self._most is None else _open_gzip(self._file, "rb")  # type: ignore[assignment]
         except OSError as error:
             raise BrokenFile(path, f"cannot be read ({error.strerror or error})") from error
 
@@ -91,22 +92,23 @@ class Text:
     def close(self) -> None:
         """Give the file back."""
         self._stream.close()
+        self._file.close()
 
 
-def is_compressed(path: Path) -> bool:
-    """Whether the file's first bytes say gzip."""
+def is_compressed(path: AnyPath) -> bool:
+    """Whether a file's first bytes say gzip."""
     with path.open("rb") as file:
-        return file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+        return starts_compressed(file)
 
 
-def _opened(path: Path) -> tuple[_Stream, float | None]:
-    """The stream of a file, and what it may inflate to; None where it is not compressed."""
-    if not is_compressed(path):
-        return io.FileIO(path), None
-    return _open_gzip(path, "rb"), most_inflated(path)
+def starts_compressed(file: BinaryIO) -> bool:
+    """Whether a file's first bytes say gzip. It is at its start before and after."""
+    found = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+    file.seek(0)
+    return found
 
 
-def most_inflated(path: Path) -> float:
+def most_inflated(path: AnyPath) -> float:
     """What a compressed file may inflate to, in bytes."""
     try:
         stated = float(os.environ.get(LIMIT_VARIABLE, "")) * 1e9
@@ -114,13 +116,14 @@ def most_inflated(path: Path) -> float:
         stated = 0.0
     if stated > 0:  # else nothing is said, or nothing that could be meant
         return stated
-    return min(MOST_INFLATED_GB * 1e9, max(path.stat().st_size * _SUSPICIOUS, _HARMLESS_BYTES))
+    size = path.stat().st_size or MOST_INFLATED_GB * 1e9  # some web servers do not say
+    return min(MOST_INFLATED_GB * 1e9, max(size * _SUSPICIOUS, _HARMLESS_BYTES))
 
 
 class _Careful:
     """Inflates piece by piece, so that nothing before damage is lost; what was read before is passed over."""
 
-    def __init__(self, path: Path, *, skip: int = 0) -> None:
+    def __init__(self, path: AnyPath, *, skip: int = 0) -> None:
         self._pieces = _inflated(path)
         self._skip = skip
         self._rest = b""
@@ -143,7 +146,7 @@ class _Careful:
         self._pieces.close()
 
 
-def _inflated(path: Path) -> Generator[bytes, None, None]:
+def _inflated(path: AnyPath) -> Generator[bytes, None, None]:
     """The text of all members. With the standard library: its inflater can be copied, to go over the last bytes before damage one by one."""
     with path.open("rb") as file:
         inflate, data = zlib.decompressobj(_GZIP), b""

@@ -2,10 +2,10 @@
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from scaleprof.readers.schema import whole
 from scaleprof.readers.segments import Stream
+from scaleprof.remote import AnyPath
 from scaleprof.run import COLLECTIVES_FILE
 
 
@@ -34,7 +34,7 @@ class Issues:
         return self.places.get((name, nth))
 
 
-def issues_in(folder: Path) -> Issues:
+def issues_in(folder: AnyPath) -> Issues:
     """The notes in a rank's folder; none where it holds none of Horovod's."""
     found: dict[int, tuple[int, int, str, int, str]] = {}
     # A loop over what was issued, few of all events.

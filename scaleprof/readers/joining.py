@@ -7,12 +7,12 @@ their times tell which belong together. Where more than one could be meant, none
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from scaleprof.readers.base import FileFacts
 from scaleprof.readers.grouping import Found, foreign_run, missing_ranks
 from scaleprof.readers.readiness import NEARLY_ALL
 from scaleprof.readers.text import head_of, tail_of
+from scaleprof.remote import AnyPath, is_below
 from scaleprof.run import Run
 
 TIMELINES = "horovod"
@@ -98,14 +98,14 @@ def _called_after_its_folder(run: Run, runs: Sequence[Run]) -> Run:
 
 
 def _is_below(run: Run, timeline: Run) -> bool:
-    return run.path.resolve().is_relative_to(timeline.path.resolve())
+    return is_below(run.path.resolve(), timeline.path.resolve())
 
 
 def _overlap(one: _Span | None, other: _Span | None) -> bool:
     return one is not None and other is not None and max(one[0], other[0]) < min(one[1], other[1])
 
 
-def _span_of_run(run: Run, facts: Mapping[Path, FileFacts]) -> _Span | None:
+def _span_of_run(run: Run, facts: Mapping[AnyPath, FileFacts]) -> _Span | None:
     """From the first to the last time of its ranks, in us since 1970; None where one does not say."""
     spans = [_span_of_trace(path, facts.get(path)) for files in run.ranks.values() for path in files.traces[:1]]
     known = [span for span in spans if span is not None]
@@ -114,7 +114,7 @@ def _span_of_run(run: Run, facts: Mapping[Path, FileFacts]) -> _Span | None:
     return min(start for start, _ in known), max(end for _, end in known)
 
 
-def _span_of_trace(path: Path, facts: FileFacts | None) -> _Span | None:
+def _span_of_trace(path: AnyPath, facts: FileFacts | None) -> _Span | None:
     if facts is not None and facts.span_us is not None and facts.span_us[0] > _UNIX_US:
         return facts.whole_span_us()
     if not path.name.endswith((".json", ".json.gz")):
@@ -124,7 +124,7 @@ def _span_of_trace(path: Path, facts: FileFacts | None) -> _Span | None:
     return _span(head, tail, float(base[1]) / 1e3) if base else None
 
 
-def _span_of_timeline(path: Path) -> _Span | None:
+def _span_of_timeline(path: AnyPath) -> _Span | None:
     head = head_of(path, _HEAD_BYTES)
     anchor = _ANCHOR.search(head)
     return _span(head, tail_of(path, _TAIL_BYTES), float(anchor[1])) if anchor else None

@@ -7,7 +7,6 @@ decoded costs itself, a file that ends too early its end; both are counted.
 import dataclasses
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,21 +17,22 @@ from scaleprof.readers.broken import mended
 from scaleprof.readers.gather import Gathered, ScanDiffers
 from scaleprof.readers.schema import MANY, ONE, whole
 from scaleprof.readers.text import MOST_METADATA_BYTES, pieces
+from scaleprof.remote import AnyPath
 
 _ANYTHING = msgspec.json.Decoder()
 
 
-def read_columns(paths: Sequence[Path]) -> Columns:
+def read_columns(paths: Sequence[AnyPath]) -> Columns:
     """The events of one rank's files, in the order of time. A file that cannot be read costs itself; if none can, BrokenFile."""
     return _read(paths, sort=True)
 
 
-def read_rows(paths: Sequence[Path]) -> Columns:
+def read_rows(paths: Sequence[AnyPath]) -> Columns:
     """The same, in the order in which the files have them: to be compared with them row by row."""
     return _read(paths, sort=False)
 
 
-def _read(paths: Sequence[Path], *, sort: bool) -> Columns:
+def _read(paths: Sequence[AnyPath], *, sort: bool) -> Columns:
     gathered, metadata, caveats = Gathered(), dict[str, Any](), list[str]()
     broken: dict[int, BrokenFile] = {}
     cut_off: set[int] = set()
@@ -76,7 +76,7 @@ def no_columns() -> Columns:
     return Gathered().columns()
 
 
-def _read_file(path: Path, gathered: Gathered, caveats: list[str]) -> tuple[dict[str, Any], bool]:
+def _read_file(path: AnyPath, gathered: Gathered, caveats: list[str]) -> tuple[dict[str, Any], bool]:
     """Adds one file's events to the columns; its metadata, and whether it is cut off."""
     counts = gathered.counts()
     try:
@@ -87,7 +87,7 @@ def _read_file(path: Path, gathered: Gathered, caveats: list[str]) -> tuple[dict
         return _gather(path, gathered, caveats, scan=False)
 
 
-def _gather(path: Path, gathered: Gathered, caveats: list[str], *, scan: bool) -> tuple[dict[str, Any], bool]:
+def _gather(path: AnyPath, gathered: Gathered, caveats: list[str], *, scan: bool) -> tuple[dict[str, Any], bool]:
     before, lost_before, gathered.lost_at = gathered.rows, gathered.lost, None
     metadata, cut_off_at = dict[str, Any](), None
     for piece in pieces(path, MANY, ONE, gathered.scan if scan else None):
@@ -117,7 +117,7 @@ def _gather(path: Path, gathered: Gathered, caveats: list[str], *, scan: bool) -
     return metadata, cut_off_at is not None
 
 
-def _object(text: bytes, path: Path, caveats: list[str]) -> dict[str, Any]:
+def _object(text: bytes, path: AnyPath, caveats: list[str]) -> dict[str, Any]:
     try:
         content = json.loads(text) if len(text) <= MOST_METADATA_BYTES else None
     except (ValueError, RecursionError):

@@ -11,9 +11,9 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from scaleprof.errors import BrokenFile, InputError, OptionError
+from scaleprof.remote import AnyPath
 
 MOST_BYTES = 64_000_000
 NAMES: Mapping[str, tuple[str, ...]] = {
@@ -69,12 +69,12 @@ class Measurement:
 class Measurements:
     """A table: its rows, and what had to be assumed of it in a sentence each."""
 
-    path: Path
+    path: AnyPath
     rows: tuple[Measurement, ...]
     caveats: tuple[str, ...] = ()
 
 
-def read_measurements(path: Path, columns: Sequence[tuple[str, str]] = ()) -> Measurements:
+def read_measurements(path: AnyPath, columns: Sequence[tuple[str, str]] = ()) -> Measurements:
     """The rows of a CSV file; `columns` says what some are: (`ranks`, `N`), (`series`, `model+gpu`), (`step_ms`, `t`).
 
     OptionError for a column that there is not, InputError and BrokenFile for a file that holds no such table, with what to do.
@@ -102,15 +102,24 @@ def read_measurements(path: Path, columns: Sequence[tuple[str, str]] = ()) -> Me
     return Measurements(path, tuple(rows), tuple(caveats))
 
 
-def _lines(path: Path) -> list[tuple[int, list[str]]]:
-    """Line numbers with their cells, the head first; empty lines and remarks left out."""
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file; `scaleprof predict` takes one CSV file")
-    if path.stat().st_size > MOST_BYTES:
+def _content(path: AnyPath) -> bytes:
+    try:
+        if not path.is_file():
+            raise InputError(f"{path}: there is no such file; `scaleprof predict` takes one CSV file")
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if len(content) > MOST_BYTES:
         raise InputError(
             f"{path}: has more than {MOST_BYTES // 1_000_000} MB, too much for a table of measurements; keep one line for each"
         )
-    content = path.read_bytes()
+    return content
+
+
+def _lines(path: AnyPath) -> list[tuple[int, list[str]]]:
+    """Line numbers with their cells, the head first; empty lines and remarks left out."""
+    content = _content(path)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -150,7 +159,7 @@ def _printable(cell: str) -> str:
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in cell.strip())
 
 
-def _stated(path: Path, names: Sequence[str], columns: Sequence[tuple[str, str]]) -> dict[str, str]:
+def _stated(path: AnyPath, names: Sequence[str], columns: Sequence[tuple[str, str]]) -> dict[str, str]:
     """What the caller said, `step_ms` and its kind as they are; OptionError where that cannot be."""
     allowed = (*NAMES, *(f"step_{unit}" for unit in UNITS), "series")
     stated = {}
@@ -206,7 +215,7 @@ def _unit_in(name: str) -> str | None:
 
 
 def _row(
-    path: Path,
+    path: AnyPath,
     names: Sequence[str],
     line: int,
     cells: Sequence[str],

@@ -10,11 +10,11 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from scaleprof.errors import BrokenFile, InputError, NothingToRead
+from scaleprof.remote import AnyPath
 from scaleprof.results import Table
 
 MOST_BYTES = 16 << 20
@@ -56,7 +56,7 @@ class _Section:
     """Size in bytes, time in us and printed bus bandwidth in GB/s."""
 
 
-def read_link_reference(path: Path) -> Table:
+def read_link_reference(path: AnyPath) -> Table:
     """What a log of nccl-tests measured, one row for each size of each test, sizes of no byte left out.
 
     test (its number), op, ranks (-1 where the log does not tell), bytes, time_us, factor (bus over algorithm bandwidth, as the log has it). Raises
@@ -85,7 +85,7 @@ def read_link_reference(path: Path) -> Table:
     return Table({name: column if name == "op" else np.array(column) for name, column in table.columns.items()})
 
 
-def _text(path: Path) -> str:
+def _text(path: AnyPath) -> str:
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)

@@ -2,19 +2,19 @@
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from scaleprof.errors import BrokenFile, InputError
+from scaleprof.remote import AnyPath
 from scaleprof.results import Table
 
 COLUMNS = ("dp_rank", "stage", "rank", "step", "optype", "start_ts", "duration", "seq_id", "mc", "gmc")
 SIZES = ("dp_size", "dsp_size", "pp_size", "tp_size", "vpp_size", "world_size")
 
 
-def read_operation_table(path: Path) -> tuple[Table, dict[str, Any]]:
+def read_operation_table(path: AnyPath) -> tuple[Table, dict[str, Any]]:
     """The columns as published (times in s), and what is known of the job: `trial_name` and the sizes. BrokenFile, InputError with what to do."""
     try:
         import pyarrow
@@ -23,11 +23,12 @@ def read_operation_table(path: Path) -> tuple[Table, dict[str, Any]]:
         raise InputError(
             f"{path.name}: Parquet files are read with pyarrow: pip install 'scaleprof[parquet]'"
         ) from None
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file; `scaleprof stragglers` takes one Parquet file")
-    about = _about(path)
     try:
-        found = pyarrow.parquet.read_table(path)
+        if not path.is_file():
+            raise InputError(f"{path}: there is no such file; `scaleprof stragglers` takes one Parquet file")
+        about = _about(path)
+        with path.open("rb") as file:
+            found = pyarrow.parquet.read_table(file)
     except (pyarrow.ArrowException, OSError) as error:
         raise BrokenFile(path, f"is not a readable Parquet file ({str(error).splitlines()[0]})") from error
     missing = [name for name in COLUMNS if name not in found.column_names]
@@ -39,7 +40,7 @@ def read_operation_table(path: Path) -> tuple[Table, dict[str, Any]]:
     return Table(columns), about
 
 
-def _column(path: Path, name: str, column: Any) -> Any:
+def _column(path: AnyPath, name: str, column: Any) -> Any:
     if column.null_count:
         raise BrokenFile(path, f"has {column.null_count:,} empty cells in column {name}")
     if name == "optype":
@@ -53,7 +54,7 @@ def _column(path: Path, name: str, column: Any) -> Any:
     return values.astype(np.float32 if name in ("start_ts", "duration") else np.int64)
 
 
-def _about(path: Path) -> dict[str, Any]:
+def _about(path: AnyPath) -> dict[str, Any]:
     """Of `meta-X.yaml` beside `trace-X.parquet`."""
     import yaml
 

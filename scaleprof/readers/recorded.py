@@ -8,7 +8,6 @@ A folder that `scaleprof.trace_handler` wrote has no steps of ours: they are tho
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +26,7 @@ from scaleprof.readers.waits import attributed
 from scaleprof.readers.windows import annotated_windows, assign, cut_points, device_work, stretches
 from scaleprof.readers.xplane import recorded_draft
 from scaleprof.readers.xplane_place import is_xplane
+from scaleprof.remote import AnyPath
 from scaleprof.run import (
     RANK_FILE,
     STEPS_FILE,
@@ -138,7 +138,7 @@ def _on_device_clock(steps: Steps, device: Mapping[int, DeviceStep]) -> Steps:
     )
 
 
-def _offset_ns(info: RankInfo, path: Path) -> tuple[int, list[str]]:
+def _offset_ns(info: RankInfo, path: AnyPath) -> tuple[int, list[str]]:
     """What to add to monotonic times, and what the clock and the end of the recording give to say."""
     if not info.anchors:
         raise BrokenFile(path, "holds no clock anchor, so that its step times cannot be tied to its traces")
@@ -156,7 +156,7 @@ def _offset_ns(info: RankInfo, path: Path) -> tuple[int, list[str]]:
     return mono_to_unix_offset_ns(info.anchors), caveats
 
 
-def _columns(traces: Sequence[Path]) -> tuple[Columns, list[str]]:
+def _columns(traces: Sequence[AnyPath]) -> tuple[Columns, list[str]]:
     """The events of all windows; none, with the reason, where no file can be read."""
     if not traces:
         return no_columns(), []
@@ -178,7 +178,7 @@ def _host_windows(lines: Sequence[StepLine], offset_ns: int) -> Spans:
     return Spans(start, end)
 
 
-def _covered(traces: Sequence[Path], columns: Columns, lines: Sequence[StepLine]) -> list[Ints]:
+def _covered(traces: Sequence[AnyPath], columns: Columns, lines: Sequence[StepLine]) -> list[Ints]:
     """For each whole profiler file the rows of the steps that lie in it.
 
     None for a file that is cut off: kernels stand behind the operators of all steps in it, so what is missing may belong to any step.
@@ -193,7 +193,7 @@ def _covered(traces: Sequence[Path], columns: Columns, lines: Sequence[StepLine]
     return rows
 
 
-def _unsaved(traces: Sequence[Path], lines: Sequence[StepLine]) -> list[str]:
+def _unsaved(traces: Sequence[AnyPath], lines: Sequence[StepLine]) -> list[str]:
     """What is missing where steps were profiled and no file holds them."""
     index = np.array([line.index for line in lines], dtype=np.int64)
     missing = np.array([line.profiled for line in lines], dtype=np.bool_)

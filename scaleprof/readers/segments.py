@@ -7,7 +7,6 @@ neighbours say, and the words for it name steps.
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,6 +16,7 @@ from scaleprof.errors import BrokenFile
 from scaleprof.intervals import Ints, Spans, spans
 from scaleprof.readers.schema import whole
 from scaleprof.readers.text import whole_text
+from scaleprof.remote import AnyPath
 from scaleprof.run import LOST_KEY, segments_of, stream_bytes
 
 Line = dict[str, Any]
@@ -39,7 +39,7 @@ class Stream:
     A stream that does not exist is empty. What is damaged costs its line, what cannot be opened its segment.
     """
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: AnyPath, name: str) -> None:
         self.name = name
         self.gaps: list[Gap] = []
         self.caveats: list[str] = []
@@ -64,7 +64,7 @@ class Stream:
                 yield line
         self.gaps += [Gap(before, None, lost) for lost in missing]
 
-    def _read(self, path: Path) -> Iterator[Line]:
+    def _read(self, path: AnyPath) -> Iterator[Line]:
         try:
             text, damage = whole_text(path)
         except BrokenFile as error:

@@ -10,7 +10,6 @@ What is held at once is bounded: text that goes on without an event is left ther
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from scaleprof.errors import BrokenFile
@@ -19,6 +18,7 @@ from scaleprof.readers.inflate import GZIP_MAGIC, Text
 from scaleprof.readers.scan import Block, Scanned
 from scaleprof.readers.structure import Brackets, elements_of
 from scaleprof.readers.swar import MARGIN, Buffer
+from scaleprof.remote import AnyPath
 
 BLOCK_BYTES = 1 << 22
 LARGEST_GAP_BYTES = 1 << 26
@@ -65,7 +65,7 @@ class Piece:
 
 
 def pieces(
-    path: Path, many: Decode, one: Decode, scan: Callable[[Block], Scanned | None] | None = None
+    path: AnyPath, many: Decode, one: Decode, scan: Callable[[Block], Scanned | None] | None = None
 ) -> Iterator[Piece]:
     """The events of a trace file in order, then the metadata. `many` decodes a JSON list of events, `one` a single event.
 
@@ -85,7 +85,7 @@ def pieces(
 
 
 def _pieces(
-    path: Path,
+    path: AnyPath,
     window: "_Window",
     many: Decode,
     one: Decode,
@@ -162,7 +162,7 @@ def _moved(place: int | None, by: int) -> int | None:
     return None if place is None else place + by
 
 
-def head_of(path: Path, most: int) -> bytes:
+def head_of(path: AnyPath, most: int) -> bytes:
     """The first bytes of the JSON text, without a byte order mark."""
     text = Text(path)
     try:
@@ -171,7 +171,7 @@ def head_of(path: Path, most: int) -> bytes:
         text.close()
 
 
-def tail_of(path: Path, most: int) -> bytes:
+def tail_of(path: AnyPath, most: int) -> bytes:
     """The last bytes of the JSON text. A compressed file is inflated to its end for it, in bounded memory."""
     with path.open("rb") as file:
         if file.read(2) != GZIP_MAGIC:
@@ -186,7 +186,7 @@ def tail_of(path: Path, most: int) -> bytes:
     return tail
 
 
-def whole_text(path: Path) -> tuple[bytes, str]:
+def whole_text(path: AnyPath) -> tuple[bytes, str]:
     """All text of a small file, as far as it can be inflated, and what is wrong with its end, if something is."""
     text = Text(path)
     try:
@@ -208,7 +208,7 @@ def _read(text: Text, most: int) -> bytes:
 class _Window:
     """The part of a file's text that is in memory: filled at the end, taken from the start."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: AnyPath) -> None:
         self._text = Text(path)
         self._buffer = Buffer.of_size(2 * BLOCK_BYTES)
         self._start = self._end = MARGIN
@@ -285,7 +285,7 @@ class _Window:
         self._text.close()
 
 
-def _find_events(path: Path, window: _Window) -> bytes:
+def _find_events(path: AnyPath, window: _Window) -> bytes:
     """The text before the array of events, of which the window then begins with the first."""
     window.fill()
     text = window.text()

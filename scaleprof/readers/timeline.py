@@ -9,7 +9,6 @@ is in file order, which is the order of events; times only say how long.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,6 +20,7 @@ from scaleprof.intervals import Ints
 from scaleprof.readers.decimals import ns_of_us
 from scaleprof.readers.schema import Number, whole
 from scaleprof.readers.text import pieces, tail_of
+from scaleprof.remote import AnyPath
 from scaleprof.run import MOST_RANKS
 from scaleprof.trace import UNKNOWN, Ids
 
@@ -181,7 +181,7 @@ class _Edges:
     said: Ids
 
 
-def read_timeline(path: Path) -> Timeline:
+def read_timeline(path: AnyPath) -> Timeline:
     """The spans of a file. BrokenFile where it holds no operation and no negotiation."""
     gathered, unclosed = _Gathered(), False
     for piece in pieces(path, _MANY, _ONE):

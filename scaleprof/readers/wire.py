@@ -1,10 +1,10 @@
 """The wire format of protocol buffers, as far as it is needed to take a large message apart without decoding what lies in it."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from scaleprof.errors import BrokenFile
+from scaleprof.remote import AnyPath
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _WIDTHS = {_FIXED64: 8, _FIXED32: 4}
@@ -32,7 +32,7 @@ class Damaged(Exception):
         self.place = place
         self.cut_off = cut_off
 
-    def of(self, path: Path) -> BrokenFile:
+    def of(self, path: AnyPath) -> BrokenFile:
         """What is to be said of the file."""
         how = "is cut off" if self.cut_off else "is damaged, or no XPlane file:"
         return BrokenFile(path, f"{how} at byte {self.place:,}")

@@ -7,7 +7,6 @@ what carries a step's number; this project's own marks count first, then the out
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -23,13 +22,14 @@ from scaleprof.readers.xplane_draft import Gathered, gathered
 from scaleprof.readers.xplane_place import is_xplane, place_of
 from scaleprof.readers.xplane_rows import devices_in
 from scaleprof.readers.xplane_space import Space, read_space
+from scaleprof.remote import AnyPath
 from scaleprof.run import RankFiles, RankInfo
 from scaleprof.trace import UNKNOWN, Kind, Trace
 
 _JAX = ("PjitFunction", "PjRt", "ThunkExecutor", "CommonPjRt")
 
 
-def facts_of(path: Path) -> FileFacts | None:
+def facts_of(path: AnyPath) -> FileFacts | None:
     """What the file says of itself and where it lies; None if it is none by its name. BrokenFile where it cannot be read, or protobuf is missing."""
     if not is_xplane(path):
         return None

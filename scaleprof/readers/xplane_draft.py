@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from scaleprof.readers.xplane_hlo import Sized, collectives_in
 from scaleprof.readers.xplane_rows import Device, Rows, Said, add_space, devices_in
 from scaleprof.readers.xplane_space import Space, read_space
 from scaleprof.readers.xplane_words import Word, kind_in
+from scaleprof.remote import AnyPath
 from scaleprof.trace import UNKNOWN, Copies, Events, Kind, Lanes, Names
 from scaleprof.trace import Operations as Multiplications
 
@@ -58,7 +58,7 @@ class _Read:
     devices: Sequence[Device]
 
 
-def gathered(paths: Sequence[Path], told: Told, own: Sequence[str]) -> Gathered:
+def gathered(paths: Sequence[AnyPath], told: Told, own: Sequence[str]) -> Gathered:
     """Everything in the files of a rank. A file that cannot be read costs itself; if none can, BrokenFile."""
     read = _read(paths, told, own)
     rows = read.rows
@@ -97,7 +97,7 @@ def gathered(paths: Sequence[Path], told: Told, own: Sequence[str]) -> Gathered:
     )
 
 
-def _read(paths: Sequence[Path], told: Told, own: Sequence[str]) -> _Read:
+def _read(paths: Sequence[AnyPath], told: Told, own: Sequence[str]) -> _Read:
     rows, spaces, broken = Rows(), list[Space](), dict[int, BrokenFile]()
     devices: list[Device] = []
     device: Device | None = None

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from scaleprof.readers.facts import rank_in_name
 from scaleprof.readers.xplane_space import Space
+from scaleprof.remote import AnyPath
 from scaleprof.run import MOST_RANKS
 
 SUFFIXES = (".xplane.pb", ".xplane.pb.gz")
@@ -23,18 +24,18 @@ class Place(NamedTuple):
 
     rank: int | None
     """None for a file that lies by itself and says nothing."""
-    folder: Path
+    folder: AnyPath
     """That of its run."""
     counted: bool = False
     """The rank is the file's place among those of its folder, by name."""
 
 
-def is_xplane(path: Path) -> bool:
+def is_xplane(path: AnyPath) -> bool:
     """Whether the name is one of an XPlane file."""
     return path.name.endswith(SUFFIXES)
 
 
-def place_of(path: Path, space: Space) -> Place:
+def place_of(path: AnyPath, space: Space) -> Place:
     """The rank by the file's name, the name of its logdir, TensorFlow's task, or its place in the folder."""
     folder = path.absolute().parent
     in_logdir = folder.parent.name == "profile" and folder.parent.parent.name == "plugins"

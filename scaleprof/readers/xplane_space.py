@@ -5,7 +5,6 @@ A plane is a device or the host, a line one of its streams or threads. Names sta
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from scaleprof.intervals import Ints
 from scaleprof.readers.inflate import Text, is_compressed
 from scaleprof.readers.wire import Damaged, Field, fields
 from scaleprof.readers.xplane_schema import messages
+from scaleprof.remote import AnyPath
 
 Value = int | float | str | bytes
 LONGEST_NAME = 2_000
@@ -48,7 +48,7 @@ class Plane:
 class Space:
     """A file."""
 
-    path: Path
+    path: AnyPath
     data: bytes
     planes: Sequence[Plane]
     hostname: str | None
@@ -86,7 +86,7 @@ class Line:
     """Events that said to end before they began."""
 
 
-def read_space(path: Path) -> Space:
+def read_space(path: AnyPath) -> Space:
     """The planes of a file. BrokenFile where it is cut off, damaged or empty."""
     messages()
     data = _bytes_of(path)
@@ -106,7 +106,7 @@ def read_space(path: Path) -> Space:
     return Space(path, data, planes, hostname)
 
 
-def _bytes_of(path: Path) -> bytes:
+def _bytes_of(path: AnyPath) -> bytes:
     try:
         if not is_compressed(path):
             return path.read_bytes()
@@ -123,7 +123,7 @@ def _bytes_of(path: Path) -> bytes:
     return bytes(whole)
 
 
-def _decoded(path: Path, data: bytes, kind: str, where: Field) -> Any:
+def _decoded(path: AnyPath, data: bytes, kind: str, where: Field) -> Any:
     from google.protobuf.message import DecodeError
 
     try:
@@ -134,7 +134,7 @@ def _decoded(path: Path, data: bytes, kind: str, where: Field) -> Any:
         ) from error
 
 
-def _plane(path: Path, data: bytes, where: Field) -> Plane:
+def _plane(path: AnyPath, data: bytes, where: Field) -> Plane:
     plane = Plane("", {}, {}, {}, [], [])
     stats = []
     for one in fields(data, where.start, where.end):
