@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 READY_TO_BENCH := $(VENV)/.ready-to-bench
 READY_FOR_TRAINERS := $(VENV)/.ready-for-trainers
+READY_FOR_DOCS := $(VENV)/.ready-for-docs
 HOROVOD := build/horovod
 READY_FOR_HOROVOD := $(HOROVOD)/.ready
 TENSORFLOW := build/tensorflow
@@ -15,7 +16,7 @@ TRACES := $(wildcard ../shared/traces)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-pages trainers test-horovod test-tensorflow test-slurm samples-tensorflow lint bench bench-peers predictions samples samples-horovod reports screenshots strategies torture torture-peers whatif-proof fuzz
+.PHONY: demo test test-pages trainers test-horovod test-tensorflow test-slurm samples-tensorflow docs docs-output docs-figures lint bench bench-peers predictions samples samples-horovod reports screenshots strategies torture torture-peers whatif-proof fuzz
 
 demo: $(READY)
 	$(BIN)/scaleprof demo --out build/demo
@@ -26,9 +27,9 @@ test: $(READY)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not long and not alone" $(ARGS) || [ $$? -eq 5 ]
 	$(BIN)/python -m pytest -m "alone and not long" $(ARGS) || [ $$? -eq 5 ]
 
-# What takes long in a browser: paper, keys, and reports on runs that lack something. `make test` leaves these out.
+# What takes long in a browser: paper, keys, reports on runs that lack something, and exports in Perfetto itself. `make test` leaves these out.
 test-pages: $(READY)
-	$(if $(TRACES),SCALEPROF_TRACES=$(abspath $(TRACES))) $(BIN)/python -m pytest -m long tests/render $(ARGS)
+	$(if $(TRACES),SCALEPROF_TRACES=$(abspath $(TRACES))) $(BIN)/python -m pytest -m long tests/render tests/export $(ARGS)
 
 # The callbacks with the real Lightning, Transformers and Accelerate; `make test` runs these tests too where they are installed.
 trainers: $(READY_FOR_TRAINERS)
@@ -46,6 +47,18 @@ test-tensorflow: $(READY_FOR_TENSORFLOW)
 test-slurm: $(READY)
 	command -v slurmctld slurmd munged >/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends slurmctld slurmd munge)
 	SCALEPROF_SLURM=1 $(BIN)/python -m pytest -m slurm tests/launch $(ARGS)
+
+# The site from docs/, with its notebook run, into build/docs.
+docs: $(READY_FOR_DOCS)
+	$(BIN)/python -m mkdocs build --strict --quiet
+	@echo build/docs/index.html
+
+# What the commands in docs/ print now, and the figures there, from the example reports.
+docs-output: $(READY)
+	$(BIN)/python -m tests.docs.blocks
+
+docs-figures: $(READY)
+	$(BIN)/python -m tests.docs.figures
 
 # The small recording of such a job that is committed.
 samples-tensorflow: $(READY_FOR_TENSORFLOW)
@@ -137,6 +150,10 @@ $(READY_TO_BENCH): $(READY)
 
 $(READY_FOR_TRAINERS): $(READY)
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation --editable ".[trainers]"
+	touch $@
+
+$(READY_FOR_DOCS): $(READY)
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation --editable ".[docs]"
 	touch $@
 
 # Of 2023, and the last release: it needs a setuptools and a cmake of before it would be refused. Everything else is seen in the other environment.
