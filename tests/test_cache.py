@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from scaleprof import analyze, cache
-from scaleprof.cache import keep, recall
+from scaleprof.cache import brought, keep, recall, write_facts
 from scaleprof.errors import InputError
-from scaleprof.pipeline import Options, facts_of_rank
+from scaleprof.pipeline import Options, RankFacts, facts_of_rank
 from scaleprof.readers import find_runs
 from scaleprof.results import Table
-from scaleprof.run import RankFiles
+from scaleprof.run import FACTS_FILE, RankFiles
 
 SAMPLES = Path(__file__).parent.parent / "sample_traces"
 
@@ -156,3 +156,54 @@ def test_a_second_analysis_reads_no_trace_and_says_the_same(
         analyze([run], options=Options(use_cache=False))
     with pytest.raises(InputError, match="was read again"):
         analyze([run], options=Options(communication=("my_exchange",)))
+
+
+@pytest.fixture
+def bringing(tmp_path: Path, rank: RankFiles) -> RankFiles:
+    """A rank whose folder holds its facts in place of traces."""
+    facts = facts_of_rank(rank)
+    assert isinstance(facts, RankFacts)
+    folder = tmp_path / "brought" / "rank-00001"
+    folder.mkdir(parents=True)
+    write_facts(folder / FACTS_FILE, facts)
+    return RankFiles(rank.rank, "recorded", (), folder)
+
+
+def test_facts_that_were_brought_are_taken_for_what_they_are(
+    folder: Path, rank: RankFiles, bringing: RankFiles
+) -> None:
+    measured, found = facts_of_rank(rank), facts_of_rank(bringing)
+    assert isinstance(measured, RankFacts) and isinstance(found, RankFacts)
+    assert (found.info, found.caveats) == (measured.info, measured.caveats)
+    assert all(equal(found.tables[name], table) for name, table in measured.tables.items())
+    keep(bringing, found)
+    assert not folder.exists(), "they lie there already"
+    assert brought(rank) is None
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("version", "another version"),
+        ("cut", "less or more"),
+        ("empty", "no facts"),
+        ("rank", "rank 1"),
+        ("text", "cannot be"),
+    ],
+)
+def test_brought_facts_that_cannot_be_used_cost_their_rank_and_say_why(
+    bringing: RankFiles, what: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert bringing.folder is not None
+    path = bringing.folder / FACTS_FILE
+    content = path.read_bytes()
+    if what == "version":
+        monkeypatch.setattr(cache, "__version__", "99.0")
+    elif what == "rank":
+        bringing = RankFiles(3, "recorded", (), bringing.folder)
+    else:
+        path.write_bytes(
+            {"cut": content[:-8], "empty": b"", "text": content.replace(b'"rows": ', b'"rows":-', 1)}[what]
+        )
+    reason = facts_of_rank(bringing)
+    assert isinstance(reason, str) and said in reason and FACTS_FILE in reason

@@ -8,7 +8,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "scaleprof"
 
-FLOWING = {"run", "trace", "intervals", "clock", "results", "errors"}
+FLOWING = {"run", "trace", "intervals", "clock", "results", "columns", "errors", "remote"}
 """What flows between the parts. Each of these may use only what stands below it."""
 FAMILIES = {"readers", "analyses", "render", "export", "collect", "launch", "synth"}
 
@@ -16,9 +16,12 @@ MAY_IMPORT = {
     "errors": set(),
     "clock": {"errors"},
     "intervals": {"errors"},
-    "run": {"clock", "errors"},
+    "remote": {"errors"},
+    "fields": {"clock"},
+    "run": {"clock", "errors", "fields", "remote"},
     "trace": {"run", "clock", "intervals", "errors"},
     "results": {"run", "errors"},
+    "columns": {"results", "errors"},
     "saved": {"results", "run"},
     "models": {"intervals", "errors"},
     "align": FLOWING | {"models"},
@@ -32,7 +35,7 @@ MAY_IMPORT = {
     "synth": FLOWING,
     "cache": FLOWING | {"align"},
     "settings": {"errors"},
-    "redaction": {"results", "run"},
+    "redaction": {"results", "run", "remote"},
     "pipeline": FLOWING
     | FAMILIES - {"collect", "launch", "synth"}
     | {"align", "models", "engine", "cache", "redaction", "settings"},

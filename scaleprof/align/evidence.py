@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scaleprof.align.matching import Meetings
+from scaleprof.align.meetings import Meetings
 from scaleprof.align.transfers import TRANSFERS
 from scaleprof.clock import ClockOffset, RankClock, shared_clocks
 from scaleprof.intervals import Ints
@@ -178,7 +178,7 @@ def _transfers(meetings: Meetings) -> tuple[Ints, Ints]:
     """The parts of transfers whose times are known on both sides: of the sender, and of the receiver."""
     timed = meetings.of_all((meetings.start_ns != UNKNOWN) & (meetings.dur_ns != UNKNOWN))
     one = meetings.first[meetings.is_one_of(TRANSFERS) & (meetings.count == 2) & timed]
-    is_sender = meetings.op[one] == "send"
+    is_sender = meetings.says("send")[one]
     return np.where(is_sender, one, one + 1), np.where(is_sender, one + 1, one)
 
 

@@ -1,17 +1,21 @@
 """Which operations of different ranks are one: by process group and sequence number, else by order and content (`method` 2.1).
 
 Never by bare position: a wrong pair would accuse an innocent rank. What cannot be told (`content`, `transfers`) is left unmatched and counted.
+
+What is kept is one number for each row of each rank; everything else is by operation. So the work is linear in the rows, and what is in memory at
+once is four bytes a row and the table of one rank.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scaleprof.align.content import ONE_RANK, EndTimes, Said, Signature, by_content, said_by
+from scaleprof.align.content import ONE_RANK, EndTimes, by_content
+from scaleprof.align.numbers import NumbersDiffer, by_number
+from scaleprof.align.said import Numbers, Said, distinct_in_order
 from scaleprof.align.transfers import TRANSFERS, pairs_of
 from scaleprof.intervals import Ints
 from scaleprof.results import Table
@@ -20,12 +24,11 @@ from scaleprof.trace import UNKNOWN
 
 SYNCHRONISING = ("all_reduce", "reduce_scatter", "all_gather", "all_to_all", "barrier")
 """Every rank's completion depends on the arrival of all others (`method` 2.2)."""
-_OUT_OF_ORDER = 8
-"""Numbers so far below the first one are no disorder: the count has begun anew."""
 _PADDING = 0.001
 _ANEW = "their group was made anew, and not all ranks say so"
 _NO_NUMBER = "they have no number, and others of their group do"
 _SEVERAL = "several of one number, some of which were lost"
+_MOST = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,8 @@ class Group:
 class Matches:
     """Operations that belong together, and how many could not be told."""
 
-    collective: list[int] = field(default_factory=list)
-    """The number of the operation, the same on every rank that took part; likewise one entry for each rank and operation below."""
-    rank: list[int] = field(default_factory=list)
-    row: list[int] = field(default_factory=list)
-    """Row in the rank's table of operations."""
+    of_row: dict[int, Numbers]
+    """By rank, for each row of its table of operations: the number of the operation, the same on every rank that took part; UNKNOWN for none."""
     groups: list[Group] = field(default_factory=list)
     """Of each operation."""
     numbered: list[bool] = field(default_factory=list)
@@ -56,135 +56,60 @@ class Matches:
     undecided: int = 0
     """How many of these the ends of operations might decide, once clocks are known."""
 
-    def add(self, group: Group, members: Iterable[tuple[int, int]], *, numbered: bool = False) -> None:
-        """One operation: the rank and row of each that took part."""
-        number = len(self.groups)
-        self.groups.append(group)
-        self.numbered.append(numbered)
-        for rank, row in members:
-            self.collective.append(number)
-            self.rank.append(rank)
-            self.row.append(row)
+    def add(self, group: Group, operations: int, *, numbered: bool) -> int:
+        """So many more operations of a group; the number of the first."""
+        first = len(self.groups)
+        self.groups += [group] * operations
+        self.numbered += [numbered] * operations
+        return first
+
+    @property
+    def parts(self) -> int:
+        """Rows that were matched."""
+        return sum(int((number >= 0).sum()) for number in self.of_row.values())
 
     @property
     def matched_share(self) -> float | None:
         """Matched rows among those that have a partner somewhere; None where there are none."""
-        total = len(self.rank) + self.unmatched.total()
-        return len(self.rank) / total if total else None
+        parts = self.parts
+        total = parts + self.unmatched.total()
+        return parts / total if total else None
 
     def only_numbered(self, reason: str) -> "Matches":
         """Without the collectives that nothing but their order made one; what was sent from one rank to another stays."""
-        found = Matches(unmatched=self.unmatched.copy(), undecided=self.undecided)
-        members: dict[int, list[tuple[int, int]]] = {}
-        for number, rank, row in zip(self.collective, self.rank, self.row, strict=True):
-            members.setdefault(number, []).append((rank, row))
-        for number, of_operation in members.items():
-            if self.numbered[number]:
-                found.add(self.groups[number], of_operation, numbered=True)
-            else:
-                found.unmatched[reason] += len(of_operation)
+        kept = np.array(self.numbered, dtype=np.bool_)
+        new = np.where(kept, np.cumsum(kept) - 1, UNKNOWN).astype(np.int32)
+        new = np.append(new, np.int32(UNKNOWN))  # where UNKNOWN itself leads to
+        found = Matches(
+            {rank: new[number] for rank, number in self.of_row.items()},
+            [group for group, keep in zip(self.groups, self.numbered, strict=True) if keep],
+            [True] * int(kept.sum()),
+            self.unmatched.copy(),
+            self.undecided,
+        )
+        lost = self.parts - found.parts
+        if lost:
+            found.unmatched[reason] += lost
         return found
+
+    def members(self) -> tuple[Ints, Ints, Ints]:
+        """Number, rank and row of each row that was matched, in the order of the operations."""
+        number = np.concatenate([_NOTHING, *self.of_row.values()]).astype(np.int64)
+        rank = np.concatenate([_NOTHING, *(np.full(len(of), rank) for rank, of in self.of_row.items())])
+        row = np.concatenate([_NOTHING, *(np.arange(len(of)) for of in self.of_row.values())])
+        order = np.argsort(number, kind="stable")[int((number < 0).sum()) :]
+        return number[order], rank[order], row[order]
 
     def table(self) -> Table:
-        """One row for each rank that took part in an operation."""
-        groups = [self.groups[number] for number in self.collective]
-        return Table(
-            {
-                "collective": np.array(self.collective, dtype=np.int64),
-                "rank": np.array(self.rank, dtype=np.int64),
-                "row": np.array(self.row, dtype=np.int64),
-                "group": [group.name for group in groups],
-                "ranks": np.array([len(group.ranks) for group in groups], dtype=np.int64),
-            }
-        )
+        """One row for each rank that took part in an operation: as many as there are operations on all ranks."""
+        number, rank, row = self.members()
+        names = np.array([group.name for group in self.groups], dtype=object)
+        size = np.array([len(group.ranks) for group in self.groups], dtype=np.int64)
+        columns = {"collective": number, "rank": rank, "row": row, "group": names[number].tolist(), "ranks": size[number]}  # fmt: skip
+        return Table(columns)
 
 
-@dataclass(frozen=True)
-class Meetings:
-    """Every rank's part in every matched operation, as columns in the order of the operations; times in ns on each rank's own clock."""
-
-    operation: Ints
-    """Ascending; every number from 0 on stands here."""
-    rank: Ints
-    row: Ints
-    """In the rank's table of operations."""
-    op: NDArray[np.object_]
-    """What this rank says that it is."""
-    step: Ints
-    issued_ns: Ints
-    """UNKNOWN where not recorded, likewise the next two."""
-    start_ns: Ints
-    dur_ns: Ints
-    peer: Ints
-    first: Ints
-    """By operation: where its parts begin."""
-    size: Ints
-    """By operation: how many ranks its group has; UNKNOWN where nobody says and ranks were not read."""
-    numbered: NDArray[np.bool_]
-    """By operation: whether a number says that it is one."""
-
-    @property
-    def end_ns(self) -> Ints:
-        """Of no meaning where `dur_ns` is UNKNOWN."""
-        return self.start_ns + self.dur_ns
-
-    @property
-    def count(self) -> Ints:
-        """By operation: how many ranks were seen to take part."""
-        return np.diff(np.append(self.first, len(self.operation)))
-
-    @cached_property
-    def of_rank(self) -> Mapping[int, Ints]:
-        """By rank that takes part in any: its parts, ascending."""
-        return rows_by(self.rank)
-
-    def of_all(self, holds: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """By operation: whether it holds for every part."""
-        found: NDArray[np.bool_] = (
-            np.logical_and.reduceat(holds, self.first) if len(self.first) else np.zeros(0, dtype=np.bool_)
-        )
-        return found
-
-    def is_one_of(self, ops: Sequence[str]) -> NDArray[np.bool_]:
-        """By operation: whether those ranks that know what it is call it one of these."""
-        said = np.isin(self.op, (*ops, "unknown"))
-        return self.of_all(said) & ~self.of_all(self.op == "unknown")
-
-
-def rows_by(values: Ints) -> dict[int, Ints]:
-    """By value: where it stands, ascending."""
-    order = np.argsort(values, kind="stable")
-    distinct, first = np.unique(values[order], return_index=True)
-    return dict(zip(distinct.tolist(), np.split(order, first[1:]), strict=True)) if len(values) else {}
-
-
-def meetings_of(matches: Matches, tables: Mapping[int, Table], *, world_size: int = 0) -> Meetings:
-    """The parts of all matched operations, side by side, of a job of so many ranks."""
-    rank, row = np.array(matches.rank, dtype=np.int64), np.array(matches.row, dtype=np.int64)
-    columns = {
-        name: np.full(len(rank), UNKNOWN, dtype=np.int64)
-        for name in ("step", "issued_ns", "start_ns", "dur_ns", "peer")
-    }
-    op = np.full(len(rank), "unknown", dtype=object)
-    for number, here in rows_by(rank).items():
-        table = tables[number]
-        for name, column in columns.items():
-            column[here] = np.asarray(table[name])[row[here]]
-        op[here] = np.array(table["op"], dtype=object)[row[here]]
-    operation = np.array(matches.collective, dtype=np.int64)
-    first = np.searchsorted(operation, np.arange(len(matches.groups)))
-    all_read = len(tables) >= world_size
-    size = [len(group.ranks) if group.is_stated or all_read else UNKNOWN for group in matches.groups]
-    return Meetings(
-        operation,
-        rank,
-        row,
-        op,
-        **columns,
-        first=first,
-        size=np.array(size, dtype=np.int64),
-        numbered=np.array(matches.numbered, dtype=np.bool_),
-    )
+_NOTHING = np.zeros(0, dtype=np.int64)
 
 
 def match(
@@ -192,153 +117,181 @@ def match(
 ) -> Matches:
     """Match the operations of all ranks: `tables` are their facts about collectives, rows in order of issue; `groups` what each says of groups;
     `ends`, once clocks are known, when operations ended, to decide between alike ones."""
-    found = Matches()
-    said = {rank: said_by(table) for rank, table in tables.items()}
-    for group, rows in _parts(found, tables, groups).items():
+    found = Matches({rank: np.full(len(table), UNKNOWN, dtype=np.int32) for rank, table in tables.items()})
+    said = Said(tables)
+    for group, rows in _parts(found, said, groups).items():
         # Of a group that nobody describes those ranks are members that use its name.
         used = Group(group.name, tuple(sorted(rows)), False) if group.name and not group.is_stated else group
         _match_group(found, used, rows, said, ends)
-    for transfer, pairs, left in pairs_of(tables, said):
-        for pair in pairs:
-            found.add(Group(transfer.group, (transfer.source, transfer.target), True), pair, numbered=True)
+    for transfer, (sent, received), left in pairs_of(said):
+        first = found.add(Group(transfer.group, (transfer.source, transfer.target), True), len(sent), numbered=True)
+        for rank, rows_of_rank in ((transfer.source, sent), (transfer.target, received)):
+            if len(rows_of_rank):
+                found.of_row[rank][rows_of_rank] = np.arange(first, first + len(sent))
         found.unmatched += left
     return found
 
 
-def _parts(
-    found: Matches, tables: Mapping[int, Table], groups: Mapping[int, Sequence[ProcessGroup]]
-) -> dict[Group, dict[int, list[int]]]:
+def _parts(found: Matches, said: Said, groups: Mapping[int, Sequence[ProcessGroup]]) -> dict[Group, dict[int, Numbers]]:
     """The rows of the collectives of each group, by rank."""
-    parts: dict[Group, dict[int, list[int]]] = {}
-    described = sorted(_described(groups, tables), key=lambda group: group.ranks)
-    for rank, table in tables.items():
-        known = {group.name: group for group in described if rank in group.ranks} | _said_by(rank, groups)
-        unnamed = _unnamed(rank, described, tables)
-        by_name: dict[str, list[int]] = {}
-        # A loop over operations, not events.
-        for row, (op, name) in enumerate(zip(table["op"], table["group"], strict=True)):
-            if op not in TRANSFERS:
-                by_name.setdefault(name, []).append(row)
-        for name, rows in by_name.items():
-            group = known.get(name) or (Group(name, tuple(sorted(tables)), False) if name else unnamed)
-            if group is None:
-                found.unmatched["the trace names no group, and they have several"] += len(rows)
-            elif len(group.ranks) > 1:
-                parts.setdefault(group, {})[rank] = rows
+    parts: dict[Group, dict[int, Numbers]] = {}
+    stated = {rank: _said_by(groups.get(rank, ())) for rank in said.tables}
+    described = sorted(
+        {group for of_rank in stated.values() for group in of_rank.values()}, key=lambda group: group.ranks
+    )
+    known: dict[int, dict[str, Group]] = {rank: {} for rank in said.tables}
+    for group in described:
+        for rank in known.keys() & set(group.ranks):
+            known[rank][group.name] = group
+    everyone = tuple(sorted(said.tables))
+    several = {group.ranks for group in described if len(group.ranks) > 1}
+    for rank in said.tables:
+        rows = said.of(rank)
+        collective = np.flatnonzero(~said.is_one_of(rows.op, TRANSFERS)).astype(np.int32)
+        for number in distinct_in_order(rows.group[collective]):
+            name, mine = said.text(number), collective[rows.group[collective] == number]
+            of_name = (known[rank] | stated[rank]).get(name)
+            used = of_name or (Group(name, everyone, False) if name else _unnamed(rank, several, everyone))
+            if used is None:
+                found.unmatched["the trace names no group, and they have several"] += len(mine)
+            elif len(used.ranks) > 1:
+                parts.setdefault(used, {})[rank] = mine
     return parts
 
 
-def _described(groups: Mapping[int, Sequence[ProcessGroup]], tables: Mapping[int, Table]) -> set[Group]:
-    """What any rank says of groups."""
-    return {group for rank in tables for group in _said_by(rank, groups).values()}
+def _said_by(groups: Iterable[ProcessGroup]) -> dict[str, Group]:
+    return {group.name: Group(group.name, tuple(group.ranks), True) for group in groups if group.ranks}
 
 
-def _said_by(rank: int, groups: Mapping[int, Sequence[ProcessGroup]]) -> dict[str, Group]:
-    return {group.name: Group(group.name, tuple(group.ranks), True) for group in groups.get(rank, ()) if group.ranks}
-
-
-def _unnamed(rank: int, described: Iterable[Group], tables: Mapping[int, Table]) -> Group | None:
+def _unnamed(rank: int, several: set[tuple[int, ...]], everyone: tuple[int, ...]) -> Group | None:
     """The group of operations that name none: the only one that there is, else all ranks that were read; None where there are several."""
-    several = {group.ranks for group in described if len(group.ranks) > 1}
     if not several:
-        return Group("", tuple(sorted(tables)), False)
+        return Group("", everyone, False)
     [ranks, *others] = several
     return None if others or rank not in ranks else Group("", ranks, True)
 
 
-def _match_group(
-    found: Matches, group: Group, rows: Mapping[int, list[int]], said: Mapping[int, Said], ends: EndTimes | None
-) -> None:
+def _match_group(found: Matches, group: Group, rows: Mapping[int, Numbers], said: Said, ends: EndTimes | None) -> None:
     """Collectives of one group."""
     if len(rows) < 2:
         found.unmatched["their partners were not read"] += sum(map(len, rows.values()))
         return
-    with_number = {rank: [row for row in of_rank if said[rank].seq[row] >= 0] for rank, of_rank in rows.items()}
+    with_number = {rank: _with_number(of_rank, said.of(rank).seq) for rank, of_rank in rows.items()}
     # Groups without a name may be several, which begin to count anew each.
     if group.name and all(2 * len(with_number[rank]) > len(of_rank) for rank, of_rank in rows.items()):
         found.unmatched += Counter({_NO_NUMBER: sum(len(rows[rank]) - len(with_number[rank]) for rank in rows)})
-        _by_number(found, group, with_number, said)
+        try:
+            number, operations, lives = by_number(with_number, said)
+        except NumbersDiffer:
+            found.unmatched[_ANEW] += sum(map(len, with_number.values()))
+            return
+        _left_out(found, number, _SEVERAL)
+        _add(
+            found,
+            group,
+            with_number,
+            number,
+            _seen(with_number, number, operations, said),
+            _Rule(True, 1 if lives < 2 else 0),
+        )
     else:
         alike = by_content(rows, said, ends)
         found.unmatched += alike.left
         found.undecided += alike.undecided
-        for members in alike.operations:
-            if group.name or group.is_stated or len(members) == len(group.ranks):
-                _add_if_alike(found, group, members, said)
-            else:
-                found.unmatched["the trace names no group, and not all ranks took part"] += len(members)
+        _add(found, group, rows, alike.number, _seen(rows, alike.number, alike.operations, said), _Rule(False, 1))
 
 
-def _by_number(
-    found: Matches,
-    group: Group,
-    rows: Mapping[int, list[int]],
-    said: Mapping[int, Said],
+def _with_number(rows: Numbers, seq: Ints) -> Numbers:
+    has = seq[rows] >= 0
+    return rows if has.all() else rows[has]
+
+
+def _left_out(found: Matches, number: Mapping[int, Numbers], reason: str) -> None:
+    left = sum(int((of_rank < 0).sum()) for of_rank in number.values())
+    if left:
+        found.unmatched[reason] += left
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """What ranks may say differently of one operation."""
+
+    numbered: bool
+    steps_apart: int
+
+
+@dataclass(frozen=True)
+class _Range:
+    """The least and the largest of what is known of each operation; the least is the larger where nothing is."""
+
+    least: Ints
+    largest: Ints
+
+    @classmethod
+    def of_nothing(cls, operations: int) -> "_Range":
+        return cls(np.full(operations, _MOST, dtype=np.int64), np.full(operations, -_MOST, dtype=np.int64))
+
+    def see(self, operation: Numbers, values: Numbers | Ints, known: NDArray[np.bool_]) -> None:
+        """What one rank says; it takes part in each operation once."""
+        here, said = operation[known], values[known]
+        self.least[here] = np.minimum(self.least[here], said)
+        self.largest[here] = np.maximum(self.largest[here], said)
+
+    @property
+    def width(self) -> Ints:
+        """0 where nothing is known, or one thing."""
+        return np.where(self.least > self.largest, 0, self.largest - self.least)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the ranks say of each operation of a group."""
+
+    count: Ints
+    op: _Range
+    dtype: _Range
+    bytes: _Range
+    step: _Range
+    seq: _Range
+
+
+def _seen(rows: Mapping[int, Numbers], number: Mapping[int, Numbers], operations: int, said: Said) -> _Seen:
+    seen = _Seen(np.zeros(operations, dtype=np.int64), *(_Range.of_nothing(operations) for _ in range(5)))
+    unknown = ("", "unknown")
+    for rank, own in rows.items():
+        told = number[rank] >= 0
+        operation, mine, of = number[rank][told], own[told], said.of(rank)
+        seen.count[operation] += 1
+        for of_all, values in ((seen.op, of.op), (seen.dtype, of.dtype)):
+            of_all.see(operation, values[mine], ~said.is_one_of(values[mine], unknown))
+        for of_all, numbers in ((seen.bytes, of.bytes), (seen.step, of.step), (seen.seq, of.seq)):
+            of_all.see(operation, numbers[mine], numbers[mine] != UNKNOWN)
+    return seen
+
+
+def _add(
+    found: Matches, group: Group, rows: Mapping[int, Numbers], number: Mapping[int, Numbers], seen: _Seen, rule: _Rule
 ) -> None:
-    """Join on the sequence number. Where a group was made anew under its old name numbers begin again on all ranks; several operations of one number
-    (torch counts coalesced ones once) are told apart by their order, if none of them was lost."""
-    numbers = {rank: [said[rank].seq[row] for row in of_rank] for rank, of_rank in rows.items()}
-    lives = {rank: _lives(of_rank) for rank, of_rank in numbers.items()}
-    if len({max(of_rank) for of_rank in lives.values()}) > 1:
-        found.unmatched[_ANEW] += sum(map(len, rows.values()))
-        return
-    members: dict[tuple[int, int], list[tuple[int, int]]] = {}
-    for rank, of_rank in rows.items():
-        for life, number, row in zip(lives[rank], numbers[rank], of_rank, strict=True):
-            members.setdefault((life, number), []).append((rank, row))
-    steps_apart = 0 if any(life for life, _ in members) else 1
-    for key in sorted(members):
-        count = Counter(rank for rank, _ in members[key])
-        if min(count.values()) != max(count.values()):
-            found.unmatched[_SEVERAL] += len(members[key])
-            continue
-        for nth in range(count[members[key][0][0]]):
-            one_each = members[key][nth :: len(members[key]) // len(count)]
-            _add_if_alike(found, group, one_each, said, numbered=True, steps_apart=steps_apart)
-
-
-def _lives(numbers: Sequence[int]) -> list[int]:
-    """For each number, how often the count had begun anew: with one that was there before, or far below the first one. Numbers of several streams may
-    be a little out of order."""
-    lives, life, seen, first, before = [], 0, set[int](), numbers[0], numbers[0]
-    for number in numbers:
-        if (number in seen and number < before) or number < first - _OUT_OF_ORDER:
-            life, seen, first = life + 1, set(), number
-        seen.add(number)
-        before = number
-        lives.append(life)
-    return lives
-
-
-def _add_if_alike(
-    found: Matches,
-    group: Group,
-    members: list[tuple[int, int]],
-    said: Mapping[int, Said],
-    *,
-    numbered: bool = False,
-    steps_apart: int = 1,
-) -> None:
-    if len(members) < 2:
-        found.unmatched[ONE_RANK] += len(members)
-        return
-    signatures = {said[rank].signature[row] for rank, row in members}
-    steps = {said[rank].step[row] for rank, row in members} - {UNKNOWN}
-    numbers = {said[rank].seq[row] for rank, row in members} - {UNKNOWN}
-    if len(signatures) > 1 and not _alike(signatures, padded=numbered):
-        found.unmatched["operation, type or size differ under one number"] += len(members)
-    elif steps and max(steps) - min(steps) > steps_apart:
-        found.unmatched["one number stands in different steps"] += len(members)
-    elif group.name and len(numbers) > 1:
-        found.unmatched["their numbers differ"] += len(members)
-    else:
-        found.add(group, members, numbered=numbered)
-
-
-def _alike(signatures: Iterable[Signature], *, padded: bool) -> bool:
-    """Whether these may be one operation: what one rank does not know contradicts nothing. Under one number sizes may differ by what a ring adds to
-    its parts, which is all that some files say of them."""
-    known = [set(column) - {"", UNKNOWN, "unknown"} for column in zip(*signatures, strict=True)]
-    sizes = {size for size in known[-1] if isinstance(size, int)}
-    nearly = padded and bool(sizes) and max(sizes) - min(sizes) <= _PADDING * max(sizes)
-    return all(len(said) <= 1 for said in known[:-1]) and (len(known[-1]) <= 1 or nearly)
+    """Keep the operations that may be one, and count the rows of the others by reason."""
+    size = seen.bytes
+    # Under one number sizes may differ by what a ring adds to its parts, which is all that some files say of them.
+    nearly = rule.numbered & (size.width <= _PADDING * np.maximum(size.largest, 0))
+    alike = (seen.op.width == 0) & (seen.dtype.width == 0) & ((size.width == 0) | nearly)
+    good = seen.count > 0
+    reasons = [
+        (ONE_RANK, seen.count < 2),
+        ("operation, type or size differ under one number", ~alike),
+        ("one number stands in different steps", seen.step.width > rule.steps_apart),
+        ("their numbers differ", (seen.seq.width > 0) & bool(group.name)),
+    ]
+    if not (group.name or group.is_stated):
+        reasons.insert(0, ("the trace names no group, and not all ranks took part", seen.count != len(group.ranks)))
+    for reason, bad in reasons:
+        lost = int(seen.count[good & bad].sum())
+        if lost:
+            found.unmatched[reason] += lost
+        good &= ~bad
+    first = found.add(group, int(good.sum()), numbered=rule.numbered)
+    new = np.append(np.where(good, first + np.cumsum(good) - 1, UNKNOWN), UNKNOWN).astype(np.int32)
+    for rank, own in rows.items():
+        found.of_row[rank][own] = new[number[rank]]

@@ -4,7 +4,7 @@ Ranks of one host share a clock, unless their own collectives prove otherwise; a
 by an operation, directly or through others, are not comparable, and nothing that needs them is told.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from scaleprof.align.content import EndTimes
 from scaleprof.align.evidence import TOO_MANY, Arrivals, Ends, Evidence, evidence_of
-from scaleprof.align.matching import SYNCHRONISING, Meetings
+from scaleprof.align.matching import SYNCHRONISING
+from scaleprof.align.meetings import Meetings
 from scaleprof.clock import ClockOffset, RankClock, clocks_of_hosts
+from scaleprof.columns import is_one_of
 from scaleprof.intervals import Ints
 from scaleprof.models.clocks import Floats, Known, Limit, Met, clocks_known, contradictions
 from scaleprof.results import Table
@@ -45,16 +47,30 @@ class Clocks:
 
     def end_times(self, tables: Mapping[int, Table]) -> EndTimes:
         """When the synchronising operations of all ranks ended, on one clock; and how well that is known."""
-        of_rank = {}
-        for rank, table in tables.items():
-            clock, start, dur = self.of_rank[rank], np.asarray(table["start_ns"]), np.asarray(table["dur_ns"])
-            known = (dur != UNKNOWN) & np.isin(np.array(table["op"], dtype=object), SYNCHRONISING)
-            if clock.offset_ns is None:
-                known = np.zeros(len(table), dtype=np.bool_)
-            of_rank[rank] = np.where(known, start + dur - _ahead(clock, start + dur), UNKNOWN)
         widths = [clock.error_ns or 0 for clock in self.of_rank.values()]
         usual = self.agree_ns[0] if self.agree_ns is not None else 0.0
-        return EndTimes(of_rank, round(LEAST_APART_NS + 4 * usual) + 2 * max(widths, default=0))
+        return EndTimes(_Ends(self.of_rank, tables), round(LEAST_APART_NS + 4 * usual) + 2 * max(widths, default=0))
+
+
+class _Ends(Mapping[int, Ints]):
+    """The ends of the synchronising operations of each rank on one clock, reckoned when they are asked for."""
+
+    def __init__(self, clocks: Mapping[int, RankClock], tables: Mapping[int, Table]) -> None:
+        self._clocks, self._tables = clocks, tables
+
+    def __getitem__(self, rank: int) -> Ints:
+        table, clock = self._tables[rank], self._clocks[rank]
+        if clock.offset_ns is None:
+            return np.full(len(table), UNKNOWN, dtype=np.int64)
+        start, dur = np.asarray(table["start_ns"]), np.asarray(table["dur_ns"])
+        known = (dur != UNKNOWN) & is_one_of(table, SYNCHRONISING)
+        return np.where(known, start + dur - _ahead(clock, start + dur), UNKNOWN)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._tables)
+
+    def __len__(self) -> int:
+        return len(self._tables)
 
 
 def clocks_of_run(infos: Mapping[int, RankInfo], meetings: Meetings) -> Clocks:
@@ -71,11 +87,13 @@ def clocks_of_run(infos: Mapping[int, RankInfo], meetings: Meetings) -> Clocks:
     known, contradicted = _known(evidence)
     refused = any(clock not in known for clock in set(evidence.ends.clock.tolist()) - {0})
     of_rank = {}
+    every = {*evidence.ends.clock.tolist(), *evidence.arrivals.receiver.tolist()}
+    pinged = {clock for clock, _ in evidence.pings}
     for place, ranks in enumerate(evidence.clocks):
-        met = place in evidence.ends.clock or place in evidence.arrivals.receiver
+        met = place in every
         for rank in ranks:
             unknown = replace(stated[rank], offset_ns=None, bound_ns=None, drift_ppm=None)
-            if place == 0 or (not met and any(clock == place for clock, _ in evidence.pings)):
+            if place == 0 or (not met and place in pinged):
                 of_rank[rank] = stated[rank]
             else:
                 of_rank[rank] = replace(known.get(place, unknown), host=stated[rank].host)

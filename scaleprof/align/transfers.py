@@ -6,23 +6,22 @@ on both ends. Otherwise the transfers of a step are paired in order, if there ar
 Outside of all steps only numbers can say that none was lost.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from scaleprof.align.content import FEWEST, NO_CHANCE, Said
-from scaleprof.results import Table
-from scaleprof.trace import UNKNOWN
+from scaleprof.align.content import FEWEST, NO_CHANCE
+from scaleprof.align.said import Rows, Said, distinct_in_order
+from scaleprof.intervals import Ints
 
 TRANSFERS = ("send", "recv")
 _GAPS = 1.25
 """Numbers that count one direction only are nearly without gaps, but for what was lost."""
-Row = tuple[int, int]
-"""A rank and a row of its table."""
-Place = tuple[int, int]
-"""A step, and the how many-th of its kind in it."""
+Pairs = tuple[Ints, Ints]
+"""Of a sender and of a receiver the rows that belong together."""
 
 
 @dataclass(frozen=True)
@@ -39,150 +38,181 @@ class Transfer:
         return self.source >= 0 and self.target >= 0
 
 
-def pairs_of(
-    tables: Mapping[int, Table],
-    said: Mapping[int, Said],
-) -> Iterable[tuple[Transfer, list[tuple[Row, Row]], Counter[str]]]:
-    """By direction: sends with their receives, and how many rows are left alone by reason."""
-    sides: dict[Transfer, dict[str, list[Row]]] = {}
-    counts = _Counts()
-    for rank, table in tables.items():
-        by_group: dict[str, list[int]] = defaultdict(list)
-        for row, (op, group, peer) in enumerate(zip(table["op"], table["group"], table["peer"], strict=True)):
-            if op in TRANSFERS:
-                ends = (rank, int(peer)) if op == "send" else (int(peer), rank)
-                sides.setdefault(Transfer(group, *ends), {}).setdefault(op, []).append((rank, row))
-                by_group[group].append(row)
-        for rows in by_group.values():
-            counts.add(rank, table, rows)
-    for transfer, both in sides.items():
-        sent, received = both.get("send", []), both.get("recv", [])
-        if not transfer.is_known or not sent or not received:
-            reason = "their partners were not read" if transfer.is_known else "they do not say to whom"
-            yield transfer, [], Counter({reason: len(sent) + len(received)})
-            continue
-        yield transfer, *_judged(_paired(sent, received, said, counts), len(sent) + len(received), said)
-
-
 @dataclass(frozen=True)
+class _Side:
+    """The sends, or the receives, of one direction: one entry a row."""
+
+    row: Ints
+    step: Ints
+    seq: Ints
+    dtype: Ints
+    bytes: Ints
+    is_numbered: bool
+    """Whether all transfers of the rank in the group have a number."""
+    counts_all: bool
+    """Whether these numbers count transfers of several kinds together: they say the same on no other rank."""
+    place: Ints
+    """Among those to or from the same peer in its step; empty where the numbers do not say it."""
+    has_gaps: NDArray[np.bool_]
+    """Whether a number is missing in its step."""
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+def pairs_of(said: Said) -> Iterator[tuple[Transfer, Pairs, Counter[str]]]:
+    """By direction: sends with their receives, and how many rows are left alone by reason."""
+    sides: dict[Transfer, dict[str, _Side]] = {}
+    for rank in said.tables:
+        rows = said.of(rank)
+        here = np.flatnonzero(said.is_one_of(rows.op, TRANSFERS))
+        by_kind = (rows.group[here].astype(np.int64) << 33) + ((rows.peer[here] + 1) << 1) + (rows.op[here] == said.number("send"))  # fmt: skip
+        counts = {group: _Counts(rows, here[rows.group[here] == group]) for group in np.unique(rows.group[here]).tolist()}  # fmt: skip
+        for kind in distinct_in_order(by_kind):
+            mine = here[by_kind == kind]
+            group, peer, is_send = int(rows.group[mine[0]]), int(rows.peer[mine[0]]), bool(kind & 1)
+            transfer = Transfer(said.text(group), *((rank, peer) if is_send else (peer, rank)))
+            sides.setdefault(transfer, {})["send" if is_send else "recv"] = counts[group].side(mine)
+    for transfer, both in sides.items():
+        if not transfer.is_known or len(both) < 2:
+            reason = "their partners were not read" if transfer.is_known else "they do not say to whom"
+            yield transfer, (_NONE, _NONE), Counter({reason: sum(map(len, both.values()))})
+            continue
+        yield transfer, *_judged(both["send"], both["recv"])
+
+
+_NONE = np.zeros(0, dtype=np.int64)
+
+
 class _Counts:
-    """What the numbers of each rank's transfers in a group say beyond themselves."""
+    """What the numbers of a rank's transfers in a group say beyond themselves."""
 
-    places: dict[Row, Place] = field(default_factory=dict)
-    of_all: set[Row] = field(default_factory=set)
-    """Rows whose numbers count transfers of several kinds together: they say the same on no other rank."""
-    has_gaps: set[Row] = field(default_factory=set)
-    """Rows of steps in which a number is missing."""
-    numbered: set[Row] = field(default_factory=set)
-
-    def add(self, rank: int, table: Table, rows: Sequence[int]) -> None:
-        """The transfers of a rank in one group."""
-        numbers = [int(number) for number in np.asarray(table["seq"])[list(rows)]]
-        if min(numbers) < 0:
+    def __init__(self, rows: Rows, mine: Ints) -> None:
+        self.rows, self.mine = rows, mine
+        number, step = rows.seq[mine], rows.step[mine]
+        kind = (rows.peer[mine] << 32) + rows.op[mine]
+        self.is_numbered = bool(number.min() >= 0)
+        self.counts_all, self.place = False, _NONE
+        self.has_gaps = np.zeros(len(mine), dtype=np.bool_)
+        if not self.is_numbered:
             return
-        self.numbered.update((rank, row) for row in rows)
-        kinds = [(table["op"][row], int(table["peer"][row])) for row in rows]
-        if len(set(numbers)) == len(numbers) and len(set(kinds)) > 1:
-            self.of_all.update((rank, row) for row in rows)
-            self.places.update({(rank, row): place for row, place in _places(table, rows).items()})
-            kinds = [("any", UNKNOWN)] * len(rows)
-        by_step: dict[Hashable, list[tuple[int, int]]] = defaultdict(list)
-        for number, row, kind in zip(numbers, rows, kinds, strict=True):
-            by_step[int(table["step"][row]), kind].append((number, row))
-        for of_step in by_step.values():
-            if max(of_step)[0] - min(of_step)[0] >= len(of_step):
-                self.has_gaps.update((rank, row) for _, row in of_step)
+        if len(np.unique(number)) == len(number) and len(np.unique(kind)) > 1:
+            self.counts_all = True
+            self.place = _places(number, step, kind)
+            kind = np.zeros_like(kind)
+        _, together = np.unique(np.stack((step, kind)), axis=1, return_inverse=True)
+        together = together.ravel()
+        order = np.argsort(together, kind="stable")
+        first = np.flatnonzero(np.diff(together[order], prepend=-1))
+        count = np.diff(np.append(first, len(order)))
+        reach = np.maximum.reduceat(number[order], first) - np.minimum.reduceat(number[order], first)
+        self.has_gaps = (reach >= count)[together]
+
+    def side(self, rows: Ints) -> _Side:
+        """What they say of some of the transfers."""
+        here, of = np.searchsorted(self.mine, rows), self.rows
+        return _Side(
+            rows,
+            of.step[rows],
+            of.seq[rows],
+            of.dtype[rows].astype(np.int64),
+            of.bytes[rows],
+            self.is_numbered,
+            self.counts_all,
+            self.place[here] if len(self.place) else _NONE,
+            self.has_gaps[here],
+        )
 
 
-def _paired(
-    sent: Sequence[Row], received: Sequence[Row], said: Mapping[int, Said], counts: _Counts
-) -> list[tuple[Row, Row]]:
-    numbers = [[said[rank].seq[row] for rank, row in side] for side in (sent, received)]
-    every = (*sent, *received)
-    if counts.of_all.isdisjoint(every) and all(_counts_this_alone(side) for side in numbers):
-        return _joined(dict(zip(numbers[0], sent, strict=True)), dict(zip(numbers[1], received, strict=True)))
-    if counts.places.keys() >= set(every):
-        return _joined({counts.places[row]: row for row in sent}, {counts.places[row]: row for row in received})
-    return _complete_steps(sent, received, said, counts)
-
-
-def _joined(one: Mapping[Hashable, Row], other: Mapping[Hashable, Row]) -> list[tuple[Row, Row]]:
-    return [(row, other[key]) for key, row in one.items() if key in other]
-
-
-def _counts_this_alone(numbers: Sequence[int]) -> bool:
-    low, high = min(numbers), max(numbers)
-    return low >= 0 and len(set(numbers)) == len(numbers) and high - low + 1 <= _GAPS * len(numbers) + 2
-
-
-def _places(table: Table, rows: Sequence[int]) -> dict[int, Place]:
+def _places(number: Ints, step: Ints, kind: Ints) -> Ints:
     """For each transfer of a rank in a group its place among those to or from the same peer in its step, from numbers that count them all; empty
     where the steps are not alike, or where a place was lost in every step."""
-    number, step = (np.asarray(table[name])[list(rows)] for name in ("seq", "step"))
-    if (number < 0).any() or (step < 0).any() or (np.diff(number) <= 0).any():
-        return {}
+    if (step < 0).any() or (np.diff(number) <= 0).any():
+        return _NONE
     steps, first = np.unique(step, return_index=True)
     follow = np.diff(steps) == 1
     if not follow.any():
-        return {}
+        return _NONE
     [(length, _)] = Counter(np.diff(number[first])[follow].tolist()).most_common(1)
     shifted = number - length * step
     position = shifted - shifted.min()
     if length <= 0 or (position >= length).any():
-        return {}
-    kinds = [(table["op"][row], int(table["peer"][row])) for row in rows]
-    pattern: dict[int, tuple[str, int]] = {}
-    for place, kind in zip(position.tolist(), kinds, strict=True):
-        if pattern.setdefault(place, kind) != kind:
-            return {}
-    if len(pattern) != length:
-        return {}
-    nth, seen = {}, Counter[tuple[str, int]]()
-    for place in range(len(pattern)):
-        nth[place] = seen[pattern[place]]
-        seen[pattern[place]] += 1
-    return {row: (int(at), nth[place]) for row, at, place in zip(rows, step.tolist(), position.tolist(), strict=True)}
+        return _NONE
+    known, at = np.unique(position, return_index=True)
+    pattern = kind[at]
+    if len(known) != length or (pattern[position] != kind).any():
+        return _NONE
+    nth, seen = np.zeros(length, dtype=np.int64), Counter[int]()
+    for place, one in enumerate(pattern.tolist()):
+        nth[place] = seen[one]
+        seen[one] += 1
+    places: Ints = nth[position]
+    return places
 
 
-def _complete_steps(
-    sent: Sequence[Row], received: Sequence[Row], said: Mapping[int, Said], counts: _Counts
-) -> list[tuple[Row, Row]]:
+def _paired(sent: _Side, received: _Side) -> Pairs:
+    """Places in both sides of what belongs together, in the order of the sends."""
+    if not (sent.counts_all or received.counts_all) and all(_counts_this_alone(side.seq) for side in (sent, received)):
+        return _joined(sent.seq, received.seq)
+    if len(sent.place) and len(received.place):
+        wide = 1 + max(int(sent.place.max()), int(received.place.max()))
+        return _joined(sent.step * wide + sent.place, received.step * wide + received.place)
+    return _complete_steps(sent, received)
+
+
+def _joined(one: Ints, other: Ints) -> Pairs:
+    _, sent, received = np.intersect1d(one, other, return_indices=True)
+    order = np.argsort(sent)
+    return sent[order], received[order]
+
+
+def _counts_this_alone(numbers: Ints) -> bool:
+    low, high = int(numbers.min()), int(numbers.max())
+    return low >= 0 and len(np.unique(numbers)) == len(numbers) and high - low + 1 <= _GAPS * len(numbers) + 2
+
+
+def _complete_steps(sent: _Side, received: _Side) -> Pairs:
     """Steps in which nothing seems to be lost, in order: both ends have as many as there ever are, if that is the rule; where both ends agree in
     every step, as many as several other steps have, too."""
-    by_step: dict[int, tuple[list[Row], list[Row]]] = defaultdict(lambda: ([], []))
-    for side, rows in enumerate((sent, received)):
-        for rank, row in rows:
-            by_step[said[rank].step[row]][side].append((rank, row))
-    agree = all(len(one) == len(other) for one, other in by_step.values())
-    often = Counter(len(side) for both in by_step.values() for side in both)
+    steps = np.unique(np.concatenate((sent.step, received.step)))
+    rows = [_rows_by(side.step, steps) for side in (sent, received)]
+    counts = np.array([[len(of_step) for of_step in side] for side in rows])
+    agree = bool((counts[0] == counts[1]).all())
+    often = Counter(counts.ravel().tolist())
     usual = max(often)
     whole = {count for count, sides in often.items() if agree and sides >= NO_CHANCE}
     if agree or 2 * often[usual] >= often.total() or often.total() < FEWEST:
         whole.add(usual)
-    return [
-        pair
-        for step, (one, other) in sorted(by_step.items())
-        if len(one) == len(other) and len(one) in whole and counts.has_gaps.isdisjoint((*one, *other))
-        if step >= 0 or counts.numbered.issuperset((*one, *other))
-        for pair in zip(one, other, strict=True)
+    numbered = sent.is_numbered and received.is_numbered
+    pairs = [
+        (one, other)
+        for step, one, other in zip(steps.tolist(), *rows, strict=True)
+        if len(one) == len(other) and len(one) in whole
+        if not (sent.has_gaps[one].any() or received.has_gaps[other].any())
+        if step >= 0 or numbered
     ]
+    return tuple(np.concatenate([_NONE, *side]) for side in zip(*pairs, strict=True)) if pairs else (_NONE, _NONE)  # type: ignore[return-value]
 
 
-def _judged(
-    pairs: Sequence[tuple[Row, Row]], rows: int, said: Mapping[int, Said]
-) -> tuple[list[tuple[Row, Row]], Counter[str]]:
+def _rows_by(step: Ints, steps: Ints) -> list[Ints]:
+    order = np.argsort(step, kind="stable")
+    return np.split(order, np.searchsorted(step[order], steps[1:]))
+
+
+def _judged(sent: _Side, received: _Side) -> tuple[Pairs, Counter[str]]:
     """Pairs of one size and type in one step, and the rest by reason."""
-    good, left = [], Counter[str]()
-    for pair in pairs:
-        contents = {said[rank].signature[row][1:] for rank, row in pair}
-        steps = [step for rank, row in pair if (step := said[rank].step[row]) >= 0]
-        if len(contents) > 1:
-            left["both sides of a transfer differ in type or size"] += 2
-        elif len(steps) == 2 and abs(steps[0] - steps[1]) > 1:
-            left["one number stands in different steps"] += 2
-        else:
-            good.append(pair)
-    missing = rows - 2 * len(pairs)
-    if missing:
-        left["one side of a transfer is missing, or which of several alike ones it was"] += missing
-    return good, left
+    left = Counter[str]()
+    one, other = _paired(sent, received)
+    differ = (sent.dtype[one] != received.dtype[other]) | (sent.bytes[one] != received.bytes[other])
+    steps = sent.step[one], received.step[other]
+    apart = ~differ & (steps[0] >= 0) & (steps[1] >= 0) & (np.abs(steps[0] - steps[1]) > 1)
+    missing = len(sent) + len(received) - 2 * len(one)
+    for reason, count in (
+        ("both sides of a transfer differ in type or size", 2 * int(differ.sum())),
+        ("one number stands in different steps", 2 * int(apart.sum())),
+        ("one side of a transfer is missing, or which of several alike ones it was", missing),
+    ):
+        if count:
+            left[reason] = count
+    good = ~differ & ~apart
+    return (sent.row[one[good]], received.row[other[good]]), left

@@ -1,14 +1,17 @@
 """One run as conclusions see it: steps, leaves, operations, clocks, and the merged facts of all ranks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from scaleprof.align.matching import match, meetings_of
+from scaleprof.align.matching import Matches, match
+from scaleprof.align.meetings import Book
 from scaleprof.align.offsets import Clocks, clocks_of_run
 from scaleprof.align.waiting import PARTS, Exchange, exchange_of, exposed_parts
+from scaleprof.columns import StoredTable
 from scaleprof.intervals import Ints
 from scaleprof.results import Table
 from scaleprof.run import RankInfo, RunInfo
@@ -19,6 +22,8 @@ LEAVES = ("compute", "exposed_transfer", "exposed_wait", "bubble", "exposed_unto
 """What divides it exactly where the ranks are seen together; `exposed_untold` is exposed communication that could not be told apart, 0 at best."""
 
 _NOT_ONE = "they end on one rank before they begin on another, on any clocks: what looks like one group is several"
+HELD_TABLES = 32
+"""Of each fact."""
 MOST_ERROR = 0.2
 """Of a bubble, from the clocks: beyond that it is refused."""
 
@@ -49,8 +54,8 @@ class RunView:
     leaves: Table
     """One row per rank and profiled step: rank, step, window_ns and one `<leaf>_ns` per leaf, which sum to the window; exposed_comm_ns, the sum of
     its parts (`waiting.PARTS`); comm_ns, overlapped_ns, compute_sum_ns, method as the account of one rank has them."""
-    matches: Table
-    """One row for each rank that took part in an operation: collective (its number), rank, row (in the rank's table of operations), group, ranks."""
+    matching: Matches
+    """Which operation of all ranks each row of each rank's table of operations is."""
     matched_share: float | None
     """Of the operations that have a partner on another rank; None where there are none."""
     unmatched: Mapping[str, int]
@@ -61,6 +66,14 @@ class RunView:
     """Every rank's clock against the run's."""
     caveats: tuple[str, ...] = ()
 
+    @cached_property
+    def matches(self) -> Table:
+        """One row for each rank that took part in an operation: collective (its number), rank, row (in the rank's table of operations), group, ranks.
+
+        That is as many rows as all ranks have together: who can take `matching` rank by rank should.
+        """
+        return self.matching.table()
+
     def fact(self, name: str) -> Mapping[int, Table]:
         """A fact by rank; empty where no rank has it."""
         return self.facts.get(name, {})
@@ -68,23 +81,23 @@ class RunView:
 
 def align(info: RunInfo, ranks: Mapping[int, RankFacts]) -> RunView:
     """Merge the facts of all ranks of one run."""
-    facts: dict[str, dict[int, Table]] = {}
-    for rank in sorted(ranks):
-        for name, table in ranks[rank].tables.items():
-            facts.setdefault(name, {})[rank] = table
+    names = dict.fromkeys(name for rank in sorted(ranks) for name in ranks[rank].tables)
+    facts = {name: _OfRanks({rank: ranks[rank].tables for rank in sorted(ranks) if name in ranks[rank].tables}, name) for name in names}  # fmt: skip
     infos = {rank: ranks[rank].info for rank in sorted(ranks)}
-    tables = facts.get("collectives", {})
+    tables = facts.get("collectives", _OfRanks({}, "collectives"))
     groups = {rank: one.process_groups for rank, one in infos.items()}
+    world_size = max((one.world_size for one in infos.values()), default=0)
     matches = match(tables, groups)
-    meetings = meetings_of(matches, tables)
-    clocks = clocks_of_run(infos, meetings)
+    book = Book(matches, tables, world_size=world_size)
+    clocks = clocks_of_run(infos, book.sample)
     if clocks.contradicted:
         matches = matches.only_numbered(_NOT_ONE)
-        clocks = clocks_of_run(infos, meetings_of(matches, tables))
+        book = Book(matches, tables, world_size=world_size)
+        clocks = clocks_of_run(infos, book.sample)
     elif matches.undecided:
         matches = match(tables, groups, clocks.end_times(tables))
-    meetings = meetings_of(matches, tables, world_size=max((one.world_size for one in infos.values()), default=0))
-    exchange = exchange_of(tables, meetings, clocks.of_rank)
+        book = Book(matches, tables, world_size=world_size)
+    exchange = exchange_of(tables, book, clocks.of_rank)
     leaves, refused = _leaves(facts, exchange)
     return RunView(
         info=info,
@@ -94,12 +107,36 @@ def align(info: RunInfo, ranks: Mapping[int, RankFacts]) -> RunView:
         leaves=leaves,
         refused=refused,
         exchange=exchange,
-        matches=matches.table(),
+        matching=matches,
         matched_share=matches.matched_share,
         unmatched=dict(matches.unmatched),
         clocks=clocks,
         caveats=tuple(caveat for rank in sorted(ranks) for caveat in ranks[rank].caveats),
     )
+
+
+class _OfRanks(Mapping[int, Table]):
+    """One fact by rank. Of tables that lie on disk those that were asked for last are held, for who looks into the same few again and again."""
+
+    def __init__(self, tables: Mapping[int, Mapping[str, Table]], name: str) -> None:
+        self._tables, self._name = tables, name
+        self._held: dict[int, Table] = {}
+
+    def __getitem__(self, rank: int) -> Table:
+        table = self._held.pop(rank, None)
+        if table is None:
+            table = self._tables[rank][self._name]
+        if isinstance(table, StoredTable):
+            self._held[rank] = table  # behind those that were asked for before it
+            if len(self._held) > HELD_TABLES:
+                del self._held[next(iter(self._held))]
+        return table
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._tables)
+
+    def __len__(self) -> int:
+        return len(self._tables)
 
 
 def _common_steps(of_ranks: Mapping[int, Table]) -> Table:
@@ -167,7 +204,7 @@ def _refused(columns: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _parts(rank: int, account: Table, facts: Mapping[str, Mapping[int, Table]], exchange: Exchange) -> dict[str, Ints]:
-    collectives = facts.get("collectives", {}).get(rank)
+    collectives = facts.get("collectives", _OfRanks({}, "collectives")).get(rank)
     if collectives is None:
         nothing = np.zeros(len(account), dtype=np.int64)
         return dict.fromkeys((*PARTS, "bubble_error"), nothing) | {

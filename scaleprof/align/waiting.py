@@ -5,15 +5,18 @@ nobody: its duration is the transfer, what the others took longer is waiting. Wh
 rank's; such operations are left out and counted. A send or a receive waits until the other side has come as well; who depends on a root waits for it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scaleprof.align.matching import SYNCHRONISING, Meetings
+from scaleprof.align.matching import SYNCHRONISING
+from scaleprof.align.meetings import Book, Meetings
+from scaleprof.align.scattered import PerRank
 from scaleprof.align.transfers import TRANSFERS
 from scaleprof.clock import RankClock
+from scaleprof.columns import is_one_of
 from scaleprof.intervals import Ints, Spans, covered, subtract, union
 from scaleprof.results import Table
 from scaleprof.trace import UNKNOWN
@@ -69,9 +72,51 @@ class _OnOneClock:
         return self.meetings.start_ns - self.ahead_ns
 
 
-def exchange_of(tables: Mapping[int, Table], meetings: Meetings, clocks: Mapping[int, RankClock]) -> Exchange:
-    """Split every operation that all ranks of its group were seen to take part in."""
-    aligned = _aligned(meetings, clocks)
+def exchange_of(tables: Mapping[int, Table], book: Book, clocks: Mapping[int, RankClock]) -> Exchange:
+    """Split every operation that all ranks of its group were seen to take part in; block by block, so that what is in memory at once is bounded.
+
+    Whether both ways to tell waiting agree is asked of the operations by which clocks were judged.
+    """
+    found = {name: PerRank(tables) for name in ("transfer_ns", "wait_ns", "ranks", "clock_ns", "partner_ns")}
+    impossible = _impossible(book, clocks)
+    steps, incomplete, summed = [_NONE], [_NOBODY], []
+    for first, meetings in book.blocks():
+        aligned = aligned_on(meetings, clocks)
+        split = _split(aligned, impossible[first : first + len(meetings.first)])
+        for name, values in zip(found, (split.transfer, split.wait, split.ranks, split.clock, _partners(aligned)), strict=True):  # fmt: skip
+            found[name].put(meetings, values)
+        steps.append(np.maximum.reduceat(meetings.step, meetings.first))
+        incomplete.append(split.incomplete)
+        summed.append(_summed(aligned, split, steps[-1]))
+    aligned = aligned_on(book.sample, clocks)
+    of_step = np.concatenate(steps)
+    return Exchange(
+        **found,
+        collectives=_in_order(summed),
+        incomplete=tuple(of_step[np.concatenate(incomplete)].tolist()),
+        impossible=tuple(of_step[impossible].tolist()),
+        disagreeing=_disagreeing(aligned, _split(aligned, _is_impossible_at_all(aligned))),
+    )
+
+
+_NONE, _NOBODY = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.bool_)
+
+
+@dataclass(frozen=True)
+class _Split:
+    """What of each part was waiting and what transfer, as `Exchange` has it; and which operations were split, or lack a rank."""
+
+    transfer: Ints
+    wait: Ints
+    ranks: Ints
+    clock: Ints
+    splits: NDArray[np.bool_]
+    """By operation, likewise the next."""
+    incomplete: NDArray[np.bool_]
+
+
+def _split(aligned: _OnOneClock, impossible: NDArray[np.bool_]) -> _Split:
+    meetings = aligned.meetings
     count = len(meetings.operation)
     transfer, wait, ranks = (np.full(count, UNKNOWN, dtype=np.int64) for _ in range(3))
     clock = np.zeros(count, dtype=np.int64)
@@ -81,7 +126,6 @@ def exchange_of(tables: Mapping[int, Table], meetings: Meetings, clocks: Mapping
     incomplete = (
         synchronises & ~whole & ~meetings.of_all(any_time)
     )  # those without any time lie outside of every profiler's window
-    impossible = _is_impossible(aligned, synchronises)
     splits = synchronises & whole & ~impossible
     split = splits[meetings.operation]
     shortest = _least(meetings, meetings.dur_ns)
@@ -93,21 +137,29 @@ def exchange_of(tables: Mapping[int, Table], meetings: Meetings, clocks: Mapping
     transfer[by_clocks], wait[by_clocks] = meetings.dur_ns[by_clocks] - waited[by_clocks], waited[by_clocks]
     ranks[by_clocks] = meetings.size[meetings.operation][by_clocks]
     clock[~split] = aligned.error_ns[~split]
-    steps = np.maximum.reduceat(meetings.step, meetings.first) if len(meetings.first) else meetings.first
-    return Exchange(
-        transfer_ns=_by_rank(tables, meetings, transfer),
-        wait_ns=_by_rank(tables, meetings, wait),
-        ranks=_by_rank(tables, meetings, ranks),
-        clock_ns=_by_rank(tables, meetings, clock),
-        collectives=_summed(aligned, splits, steps, wait, transfer),
-        incomplete=tuple(steps[incomplete].tolist()),
-        impossible=tuple(steps[impossible].tolist()),
-        partner_ns=_by_rank(tables, meetings, _partners(aligned)),
-        disagreeing=_disagreeing(aligned, split, wait),
+    return _Split(transfer, wait, ranks, clock, splits, incomplete)
+
+
+def _impossible(book: Book, clocks: Mapping[int, RankClock]) -> NDArray[np.bool_]:
+    """By operation of the run: `_is_impossible`, but for collectives that numbers made one where the clocks are what is wrong."""
+    parts = [_is_impossible(aligned_on(meetings, clocks)) for _, meetings in book.blocks()]
+    found, counted = (
+        (np.concatenate([_NOBODY, *side]) for side in zip(*parts, strict=True)) if parts else (_NOBODY,) * 2
     )
+    return _unless_many(found, counted)
 
 
-def _aligned(meetings: Meetings, clocks: Mapping[int, RankClock]) -> _OnOneClock:
+def _is_impossible_at_all(aligned: _OnOneClock) -> NDArray[np.bool_]:
+    return _unless_many(*_is_impossible(aligned))
+
+
+def _unless_many(found: NDArray[np.bool_], counted: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    few = bool((found & counted).sum() <= TOO_MANY * counted.sum())
+    return found if few else found & ~counted
+
+
+def aligned_on(meetings: Meetings, clocks: Mapping[int, RankClock]) -> _OnOneClock:
+    """The parts with their times on the reference's clock."""
     count = len(meetings.operation)
     ahead, error = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
     known, which = np.zeros(count, dtype=np.bool_), np.zeros(count, dtype=np.int64)
@@ -135,39 +187,46 @@ def _most(meetings: Meetings, values: Ints) -> Ints:
     return np.maximum.reduceat(values, meetings.first) if len(meetings.first) else values[:0]
 
 
-def _summed(aligned: _OnOneClock, split: NDArray[np.bool_], steps: Ints, wait: Ints, transfer: Ints) -> Table:
-    """What `Exchange.collectives` holds."""
-    meetings = aligned.meetings
+_SUMMED = ("step", "last", "start_ns", "wait_ns", "transfer_ns")
+
+
+def _summed(aligned: _OnOneClock, split: _Split, steps: Ints) -> Sequence[Ints]:
+    """What `Exchange.collectives` holds of some operations, column by column, in their order."""
+    meetings, which = aligned.meetings, split.splits
     first = meetings.first
-    names = ("step", "last", "start_ns", "wait_ns", "transfer_ns")
-    if not split.any():
-        return Table({name: np.zeros(0, dtype=np.int64) for name in names})
+    if not which.any():
+        return [_NONE] * len(_SUMMED)
     order = np.lexsort((meetings.dur_ns, meetings.operation))
     dur, rank = meetings.dur_ns[order], meetings.rank[order]
     second = dur[np.minimum(first + 1, len(dur) - 1)]
     last = np.where(second > dur[first], rank[first], UNKNOWN)
-    columns = (steps, last, aligned.start_ns[first], np.add.reduceat(wait, first), np.add.reduceat(transfer, first))
-    by_time = np.flatnonzero(split)[np.argsort(aligned.start_ns[first][split], kind="stable")]
-    return Table({name: column[by_time] for name, column in zip(names, columns, strict=True)})
+    sums = (np.add.reduceat(split.wait, first), np.add.reduceat(split.transfer, first))
+    return [column[which] for column in (steps, last, aligned.start_ns[first], *sums)]
 
 
-def _is_impossible(aligned: _OnOneClock, synchronises: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """By operation: whether it was over on one rank before another had come, or received before it was sent, beyond what the clocks leave open.
+def _in_order(parts: Sequence[Sequence[Ints]]) -> Table:
+    """The same of all operations, in order of time."""
+    columns = [np.concatenate([_NONE, *column]) for column in zip(*parts, strict=True)] or [_NONE] * len(_SUMMED)
+    by_time = np.argsort(columns[_SUMMED.index("start_ns")], kind="stable")
+    return Table({name: column[by_time] for name, column in zip(_SUMMED, columns, strict=True)})
+
+
+def _is_impossible(aligned: _OnOneClock) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """By operation: whether it was over on one rank before another had come, or received before it was sent, beyond what the clocks leave open; and
+    whether that of many would speak against the clocks.
 
     Where that is so of many collectives that numbers made one, it is the clocks that are wrong, and the split of those needs none.
     """
     meetings = aligned.meetings
     known = meetings.of_all(aligned.known & (meetings.start_ns != UNKNOWN) & (meetings.dur_ns != UNKNOWN))
-    never, is_send = np.iinfo(np.int64).min, meetings.op == "send"
+    never, is_send = np.iinfo(np.int64).min, meetings.says("send")
     end = aligned.start_ns + meetings.dur_ns
-    pair = meetings.is_one_of(TRANSFERS)
+    pair, synchronises = meetings.is_one_of(TRANSFERS), meetings.is_one_of(SYNCHRONISING)
     came = _most(meetings, np.where(is_send | ~pair[meetings.operation], aligned.start_ns, never))
     left = np.where(pair, _most(meetings, np.where(is_send, never, end)), _least(meetings, end))
     found: NDArray[np.bool_] = known & (pair | synchronises)
     found &= came > left + _most(meetings, aligned.error_ns) + DISAGREES_NS
-    counted = known & synchronises & meetings.numbered
-    few = bool((found & counted).sum() <= TOO_MANY * counted.sum())
-    return found if few else found & ~counted
+    return found, known & synchronises & meetings.numbered
 
 
 def _waited_by_clocks(aligned: _OnOneClock) -> Ints:
@@ -183,7 +242,7 @@ def _waited_by_clocks(aligned: _OnOneClock) -> Ints:
     waited = np.full(len(operation), UNKNOWN, dtype=np.int64)
     between = np.clip(latest - start, 0, np.maximum(dur, 0))
     pair = (usable & meetings.is_one_of(TRANSFERS))[operation]
-    left_early = (meetings.op == "send") & (start + dur <= latest) & (start < latest)
+    left_early = meetings.says("send") & (start + dur <= latest) & (start < latest)
     waited[pair] = np.where(left_early, 0, between)[pair]
     is_root = meetings.rank == meetings.peer
     rooted = usable & (np.add.reduceat(is_root, meetings.first) == 1) if len(meetings.first) else usable
@@ -210,11 +269,11 @@ def _partners(aligned: _OnOneClock) -> Ints:
     return partner
 
 
-def _disagreeing(aligned: _OnOneClock, split: NDArray[np.bool_], wait: Ints) -> float | None:
+def _disagreeing(aligned: _OnOneClock, split: _Split) -> float | None:
     """The cross-check of `method` 2.4: the same waiting from the starts on one clock."""
-    meetings = aligned.meetings
-    of_operation = meetings.of_all(split & aligned.known)
-    judged = of_operation[meetings.operation] if len(meetings.operation) else split
+    meetings, wait = aligned.meetings, split.wait
+    of_operation = split.splits & meetings.of_all(aligned.known)
+    judged = of_operation[meetings.operation]
     if not judged.any():
         return None
     latest = _most(meetings, aligned.start_ns)[meetings.operation]
@@ -241,16 +300,6 @@ def _exit_spread(aligned: _OnOneClock, judged: NDArray[np.bool_]) -> Ints:
             about = np.abs(apart[mine] - np.median(apart[mine]))
             spread[here] = int(MOST_SPREAD * np.median(about))
     return spread
-
-
-def _by_rank(tables: Mapping[int, Table], meetings: Meetings, values: Ints) -> dict[int, Ints]:
-    found = {}
-    for rank, table in tables.items():
-        here = meetings.of_rank.get(rank, meetings.first[:0])
-        column = np.full(len(table), UNKNOWN, dtype=np.int64)
-        column[meetings.row[here]] = values[here]
-        found[rank] = column
-    return found
 
 
 def exposed_parts(
@@ -285,7 +334,7 @@ def exposed_parts(
 
 def _bubble_error(rank: int, steps: Ints, collectives: Table, exchange: Exchange) -> Ints:
     """The errors of the clocks are the same in every transfer, so those of a step's waits for a neighbour add up."""
-    between_two = np.isin(np.array(collectives["op"], dtype=object), TRANSFERS)
+    between_two = is_one_of(collectives, TRANSFERS)
     waited = between_two & ((exchange.wait_ns[rank] > 0) | (exchange.partner_ns[rank] != UNKNOWN))
     error = np.zeros(len(steps), dtype=np.int64)
     place = np.searchsorted(steps, np.asarray(collectives["step"])[waited])
@@ -300,7 +349,7 @@ def _sets(rank: int, waits: Table | None, collectives: Table, exchange: Exchange
     start, dur = np.asarray(collectives["start_ns"]), np.asarray(collectives["dur_ns"])
     split = np.flatnonzero(exchange.transfer_ns[rank] != UNKNOWN)
     end, sent = start[split] + dur[split], exchange.transfer_ns[rank][split]
-    between_two = np.isin(np.array(collectives["op"], dtype=object)[split], TRANSFERS)
+    between_two = is_one_of(collectives, TRANSFERS)[split]
     before = Spans(start[split], end - sent)
     transfer, bubble = union(Spans(end - sent, end)), union(Spans(*(edge[between_two] for edge in before)))
     waiting = union(Spans(*(edge[~between_two] for edge in before)))

@@ -10,11 +10,14 @@ from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scaleprof.align import RunView
 from scaleprof.analyses.steps import steady_steps
+from scaleprof.columns import coded_of, distinct
 from scaleprof.intervals import Ints, Spans, covered, union
 from scaleprof.models.communication import CostModel, Floats, bus_factor, cost_model
+from scaleprof.results import Table
 from scaleprof.trace import UNKNOWN
 
 ALL = "all ranks"
@@ -23,6 +26,7 @@ MOSTLY = 0.5
 """An operation runs under compute where more than this share of its transfer does."""
 _FEWEST = 3
 """Operations of a size that must have run under compute, and as many that must not, to compare them."""
+_PRIME = 1_000_003
 _SAY_NOTHING = ("", "undefined", "default_pg")
 
 
@@ -135,12 +139,10 @@ def transfers_of(view: RunView) -> list[Transfers]:
         return []
     found: dict[Kind, _Found] = {}
     known: dict[_Key, tuple[Kind, tuple[int, ...]]] = {}
-    # A loop over operations, not events: there are hundreds a step, and their keys are text.
-    for place, members in zip(columns.place, columns.members, strict=True):
-        rank, row = members[0]
-        table = view.fact("collectives")[rank]
-        ranks = tuple(sorted(one for one, _ in members))
-        key = (rank, table["op"][row], table["dtype"][row], table["group"][row], ranks)
+    members = _Members(view, columns)
+    # A loop over operations, not over every rank's part in them.
+    for place in columns.place:
+        key = (*columns.said[int(columns.what[place])], members.of(place))
         if key not in known:
             known[key] = _kind(view, key)
         kind, group = known[key]
@@ -165,16 +167,43 @@ class _Found:
     group: list[int] = field(default_factory=list)
 
 
+_Said = tuple[int, str, str, str]
+"""The first rank that took part, and what it says: operation, type and group."""
+
+
 @dataclass(frozen=True)
 class _Columns:
-    """Of every matched operation; `place` and `members` of those in the wanted steps only."""
+    """Of every matched operation; `place` of those in the wanted steps only."""
 
     bytes: Ints
     times: Ints
     hidden: Floats
     place: list[int]
-    members: list[list[tuple[int, int]]]
-    """Rank and row of each that took part."""
+    what: Ints
+    """Row of `said`."""
+    said: list[_Said]
+    count: Ints
+    """Ranks that took part."""
+    which: NDArray[np.uint64]
+    """A number that follows from which ranks took part, the same for the same ones."""
+
+
+class _Members:
+    """The ranks that took part in operations, each set of them looked for once."""
+
+    def __init__(self, view: RunView, columns: _Columns) -> None:
+        self._of_row, self._groups, self._columns = view.matching.of_row, view.matching.groups, columns
+        self._known: dict[tuple[int, int], tuple[int, ...]] = {}
+
+    def of(self, number: int) -> tuple[int, ...]:
+        """Of one operation, ascending."""
+        key = id(self._groups[number]), int(self._columns.which[number])
+        if key not in self._known:
+            ranks = tuple(sorted(self._groups[number].ranks))
+            if len(ranks) != self._columns.count[number]:
+                ranks = tuple(rank for rank in sorted(self._of_row) if (self._of_row[rank] == number).any())
+            self._known[key] = ranks
+        return self._known[key]
 
 
 def _made(kind: Kind, of_kind: _Found, columns: _Columns) -> Transfers:
@@ -190,26 +219,44 @@ def _made(kind: Kind, of_kind: _Found, columns: _Columns) -> Transfers:
 
 
 def _columns(view: RunView) -> _Columns | None:
-    order = np.argsort(np.asarray(view.matches["collective"]), kind="stable")
-    if not len(order):
+    """Rank by rank, so that what is known of operations is all that is kept."""
+    matching, count = view.matching, len(view.matching.groups)
+    if not count:
         return None
-    number, rank, row = (np.asarray(view.matches[name])[order] for name in ("collective", "rank", "row"))
-    step, size, time = (np.full(len(number), UNKNOWN, dtype=np.int64) for _ in range(3))
-    hidden = np.full(len(number), np.nan)
-    for one, table in view.fact("collectives").items():
-        mine = np.flatnonzero(rank == one)
-        step[mine], size[mine] = (np.asarray(table[name])[row[mine]] for name in ("step", "bytes"))
-        time[mine] = view.exchange.transfer_ns[one][row[mine]]
-        hidden[mine] = _hidden(view, one, row[mine], time[mine])
-    first = np.unique(number, return_index=True)[1]
-    step, size, time = (np.maximum.reduceat(column, first) for column in (step, size, time))
-    told = np.add.reduceat(np.isfinite(hidden).astype(np.float64), first)
-    mean = np.add.reduceat(np.nan_to_num(hidden), first) / np.where(told > 0, told, np.nan)
+    step, size, time = (np.full(count, UNKNOWN, dtype=np.int64) for _ in range(3))
+    what, seen, which = np.full(count, UNKNOWN), np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.uint64)
+    told, hidden = np.zeros(count), np.zeros(count)
+    said: dict[_Said, int] = {}
+    for rank, table in view.fact("collectives").items():
+        rows = np.flatnonzero(matching.of_row[rank] >= 0)
+        mine, sent = matching.of_row[rank][rows], view.exchange.transfer_ns[rank][rows]
+        steps, sizes = (np.asarray(table[name])[rows] for name in ("step", "bytes"))
+        for column, values in ((step, steps), (size, sizes), (time, sent)):
+            column[mine] = np.maximum(column[mine], values)
+        part = _hidden(view, rank, rows, sent)
+        told[mine] += np.isfinite(part)
+        hidden[mine] += np.nan_to_num(part)
+        which[mine] = which[mine] * np.uint64(_PRIME) + np.uint64(rank + 1)
+        seen[mine] += 1
+        fresh = what[mine] == UNKNOWN
+        if fresh.any():
+            what[mine[fresh]] = _said_of(rank, table, rows[fresh], said)
+    mean = hidden / np.where(told > 0, told, np.nan)
     wanted = np.isin(step, steady_steps(view))
     places = np.flatnonzero(wanted if wanted.any() else np.ones_like(wanted))
-    pairs = list(zip(rank.tolist(), row.tolist(), strict=True))
-    slices = list(pairwise([*first.tolist(), len(number)]))
-    return _Columns(size, time, mean, places.tolist(), [pairs[slice(*slices[place])] for place in places.tolist()])
+    return _Columns(size, time, mean, places.tolist(), what, list(said), seen, which)
+
+
+def _said_of(rank: int, table: Table, rows: Ints, said: dict[_Said, int]) -> Ints:
+    """What a rank says of its operations, as numbers in `said`."""
+    columns = [coded_of(table, name) for name in ("op", "dtype", "group")]
+    kinds, place = distinct(*(code[rows] for _, code in columns))
+    numbers = []
+    for codes in kinds:
+        op, dtype, group = (texts[code] for (texts, _), code in zip(columns, codes, strict=True))
+        numbers.append(said.setdefault((rank, op, dtype, group), len(said)))
+    found: Ints = np.array(numbers, dtype=np.int64)[place]
+    return found
 
 
 def _hidden(view: RunView, rank: int, rows: Ints, transfer: Ints) -> Floats:

@@ -7,6 +7,7 @@ the threads that carry out operations, or the streams of a device.
 
 import numpy as np
 
+from scaleprof.align import RunView
 from scaleprof.analyses.chain_nodes import Window, table_of
 from scaleprof.analyses.device_chain import device_chains
 from scaleprof.analyses.host_chain import cells_of, host_of, waits_of
@@ -17,6 +18,17 @@ from scaleprof.trace import Trace
 MOST_NODES_IN_RUN = 1_500_000
 """Nodes of all ranks together: as many steps are kept as fit."""
 MOST_STEPS = 8
+
+
+def too_many(view: RunView) -> str:
+    """Why no rank of a run on accelerators has chains though steps of it were seen whole: one sentence; empty where that is not so."""
+    seen = [table for table in view.fact("idle").values() if len(table) and bool(np.asarray(table["has_device"]).any())]
+    if not seen or any(len(table) for table in view.fact("chains").values()) or not view.steps["steady"].any():
+        return ""
+    return (
+        f"the graph of a single step of {view.info.world_size:,} ranks would have more than {MOST_NODES_IN_RUN:,} nodes: there is no critical "
+        "path, and no what-if is replayed"
+    )
 
 
 def chains(trace: Trace) -> Table:

@@ -48,7 +48,9 @@ def _short(ns: float) -> str:
 def _not_comparable(view: RunView, known: list[RankClock]) -> list[str]:
     caveats = []
     unknown = [rank for rank, clock in view.clocks.of_rank.items() if clock.offset_ns is None]
-    asked = len(view.matches) or any(info.clock is not None and info.clock.offsets for info in view.ranks.values())
+    asked = len(view.matching.groups) or any(
+        info.clock is not None and info.clock.offsets for info in view.ranks.values()
+    )
     if unknown and asked:
         caveats.append(
             f"the clock of {'rank' if len(unknown) == 1 else 'ranks'} {listed(unknown)} was never compared with rank 0's, by no collective and by no "

@@ -1,13 +1,16 @@
 """The critical path of a run: the chain of work over all ranks that nothing but itself held up, and what time the rest has left (`method` 7.2)."""
 
+from typing import Any
+
 import numpy as np
 
 from scaleprof.align import RunView
 from scaleprof.analyses.base import Analysis, duration, listed, many, percent
 from scaleprof.analyses.chain_nodes import Doing
-from scaleprof.analyses.chains import chains
+from scaleprof.analyses.chains import chains, too_many
 from scaleprof.analyses.run_graph import MEETING, RunGraph, run_graph
 from scaleprof.analyses.time import NEEDS as TIME_NEEDS
+from scaleprof.columns import numbered
 from scaleprof.models.replay import CriticalPath, critical_path, slack
 from scaleprof.results import Axis, Chart, Layer, Metric, Result, Table
 
@@ -37,7 +40,8 @@ def conclude(view: RunView, options: None) -> Result | None:
     """What the critical path consists of, and over which ranks it leads; None where the run has no graph."""
     run = run_graph(view)
     if run is None:
-        return None
+        reason = too_many(view)
+        return Result("critical_path", "Critical path", "Not worked out", caveats=(reason,)) if reason else None
     path = critical_path(run.graph, run.start_ns, run.end_ns)
     parts = parts_of(run, path)
     whole = sum(parts.values())
@@ -150,11 +154,11 @@ def _slack(run: RunGraph, path: CriticalPath) -> Table:
     on_path[path.node] = True
     names = [name or Doing(kind).name.lower() for name, kind in zip(run.name, run.kind.tolist(), strict=True)]
     counted = (run.rank != MEETING) & (run.graph.dur_ns > 0)
-    distinct, which = np.unique(np.array(names, dtype=object)[counted].astype(str), return_inverse=True)
+    distinct, which = numbered([name for name, here in zip(names, counted.tolist(), strict=True) if here])
     dur, spare, path_ns = run.graph.dur_ns[counted], left[counted], np.where(on_path, run.graph.dur_ns, 0)[counted]
     per_step = len(run.steps)
-    rows = []
-    for number, name in enumerate(distinct.tolist()):
+    rows: list[list[Any]] = []
+    for number, name in enumerate(distinct):
         here = which == number
         rows.append(
             [name, float(here.sum()) / per_step, float(dur[here].sum()) / per_step / 1e6, float(path_ns[here].sum()) / per_step / 1e6,

@@ -1,15 +1,16 @@
 """What a late rank did that the others did not, and whom it waited for itself: from an operation back to the one who is to blame for it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scaleprof.align import RunView
 from scaleprof.align.transfers import TRANSFERS
 from scaleprof.analyses.arrivals import DOINGS
 from scaleprof.intervals import Ints
-from scaleprof.models.blame import Blame, Instances, split_by_excess
+from scaleprof.models.blame import Blame, split_by_excess
 from scaleprof.trace import UNKNOWN
 
 MOST_OTHERS = 8
@@ -24,16 +25,31 @@ _Doings = dict[int, dict[str, float]]
 
 @dataclass(frozen=True)
 class Seen:
-    """All parts of collectives in the steps that count."""
+    """The collectives in the steps that count."""
 
-    parts: Instances
-    row: Ints
-    """In the rank's table of operations."""
+    of_row: Mapping[int, NDArray[np.int32]]
+    """By rank, for each row of its table of operations: its number here; UNKNOWN for others."""
     step: Ints
-    """By operation."""
+    """By operation, likewise the others."""
     group: tuple[str, ...]
     size: Ints
-    """By operation, of its group."""
+    """Of its group."""
+    ranks: tuple[tuple[int, ...], ...]
+    """Of its group, ascending."""
+    count: Ints
+    """How many of these were seen in it."""
+
+    def ranks_in(self, number: int) -> Sequence[int]:
+        """The ranks that were seen in an operation."""
+        ranks = self.ranks[number]
+        if len(ranks) == self.count[number]:
+            return ranks
+        return [rank for rank in ranks if rank in self.of_row and (self.of_row[rank] == number).any()]
+
+    def row(self, rank: int, number: int) -> int:
+        """On which row of a rank an operation stands; UNKNOWN where it does not."""
+        found = np.flatnonzero(self.of_row[rank] == number)
+        return int(found[0]) if len(found) else UNKNOWN
 
 
 class Delays:
@@ -41,9 +57,6 @@ class Delays:
 
     def __init__(self, view: RunView, seen: Seen, blame: Blame) -> None:
         self._view, self._seen, self._blame = view, seen, blame
-        self._rows = _Rows(view)
-        self._first = np.append(seen.parts.first, len(seen.parts.rank))
-        self._last_of_row = _last_by_row(view, seen, blame)
         self._told: dict[int, tuple[_Doings, Mapping[int, int]] | None] = {}
         self._shares: dict[int, dict[str, float]] = {}
 
@@ -64,13 +77,12 @@ class Delays:
     def _since(self, number: int) -> "tuple[_Doings, Mapping[int, int]] | None":
         """That, and by rank the row of the operation from whose end on they set out."""
         if number not in self._told:
-            self._told[number] = _doings(self._view, self._rows, int(self._blame.last[number]), self.parts(number))
+            self._told[number] = _doings(self._view, self._seen, int(self._blame.last[number]), number)
         return self._told[number]
 
-    def parts(self, number: int) -> dict[int, int]:
-        """By rank the row of an operation."""
-        here = slice(int(self._first[number]), int(self._first[number + 1]))
-        return dict(zip(self._seen.parts.rank[here].tolist(), self._seen.row[here].tolist(), strict=True))
+    def ranks_in(self, number: int) -> Sequence[int]:
+        """The ranks that were seen in an operation."""
+        return self._seen.ranks_in(number)
 
     def root(self, number: int) -> int:
         """Who is to blame for an operation: its last rank, or if that one was itself kept waiting, in another group or by a neighbour, the one
@@ -99,9 +111,9 @@ class Delays:
         found = self._since(number)
         if found is None:
             return None
-        (told, together), parts = found, self.parts(number)
-        mine = self._waits(late, parts[late], together[late])
-        others = [self._waits(rank, parts[rank], together[rank]) for rank in told if rank != late]
+        told, together = found
+        waits = {rank: self._waits(rank, self._seen.row(rank, number), together[rank]) for rank in told}
+        mine, others = waits[late], [of for rank, of in waits.items() if rank != late]
         more = {away: waited - float(np.mean([of.get(away, 0.0) for of in others])) for away, waited in mine.items()}
         if not more or max(more.values()) <= 0:
             return None
@@ -116,62 +128,33 @@ class Delays:
         start, wait = np.asarray(operations["start_ns"]), exchange.wait_ns[rank]
         inside = np.flatnonzero((start >= since) & (start < int(arrivals["ready_ns"][row])) & (wait > 0))
         found: dict[int, float] = {}
+        here = self._seen.of_row[rank]
         for place in inside.tolist():
             is_transfer = operations["op"][place] in TRANSFERS
-            peer = int(operations["peer"][place]) if is_transfer else int(self._last_of_row[rank][place])
+            last = int(self._blame.last[here[place]]) if here[place] != UNKNOWN else UNKNOWN
+            peer = int(operations["peer"][place]) if is_transfer else last
             if peer >= 0 and peer != rank:
                 found[peer - rank] = found.get(peer - rank, 0.0) + float(wait[place])
         return found
 
 
-def _last_by_row(view: RunView, seen: Seen, blame: Blame) -> Mapping[int, Ints]:
-    """For each operation of a rank who came last in it; UNKNOWN where that is not known."""
-    found = {rank: np.full(len(table), UNKNOWN, dtype=np.int64) for rank, table in view.fact("collectives").items()}
-    for rank, rows in found.items():
-        here = seen.parts.rank == rank
-        rows[seen.row[here]] = blame.last[seen.parts.operation[here]]
-    return found
-
-
-class _Rows:
-    """Which operation each row of a rank is, and on which row it stands on another rank."""
-
-    def __init__(self, view: RunView) -> None:
-        table = view.matches
-        self._rank, self._row, self._number = (np.asarray(table[name]) for name in ("rank", "row", "collective"))
-        self._of_rank: dict[int, Ints] = {}
-        self._lengths = {rank: len(of) for rank, of in view.fact("collectives").items()}
-
-    def number(self, rank: int, row: int) -> int:
-        """The number of the operation; UNKNOWN where it was not matched."""
-        if rank not in self._of_rank:
-            here = self._rank == rank
-            numbers = np.full(self._lengths[rank], UNKNOWN, dtype=np.int64)
-            numbers[self._row[here]] = self._number[here]
-            self._of_rank[rank] = numbers
-        return int(self._of_rank[rank][row])
-
-    def rows(self, number: int) -> dict[int, int]:
-        """By rank the row of an operation."""
-        low, high = np.searchsorted(self._number, (number, number + 1))
-        return dict(zip(self._rank[low:high].tolist(), self._row[low:high].tolist(), strict=True))
-
-
-def _doings(
-    view: RunView, rows: _Rows, late: int, parts: Mapping[int, int]
-) -> tuple[_Doings, Mapping[int, int]] | None:
+def _doings(view: RunView, seen: Seen, late: int, number: int) -> tuple[_Doings, Mapping[int, int]] | None:
     """What the late rank and some of the others did from when they last set out together until they were ready, and the rows of the operation from
     which they set out; None where that is not known."""
-    waiting = [rank for rank in parts if rank != late]
+    waiting = [rank for rank in seen.ranks_in(number) if rank != late]
     chosen = [late, *waiting[:: max(len(waiting) // MOST_OTHERS, 1)]]
-    tables = {rank: view.fact("arrivals").get(rank) for rank in chosen}
-    met = {}
+    parts = {rank: seen.row(rank, number) for rank in chosen if rank != UNKNOWN}
+    tables = {rank: view.fact("arrivals").get(rank) for rank in parts}
+    met, rows = {}, dict[int, dict[int, int]]()
     for rank, table in tables.items():
         row = int(table["met_row"][parts[rank]]) if table is not None else UNKNOWN
-        of = rows.rows(rows.number(rank, row)) if row != UNKNOWN else {}
+        before = int(view.matching.of_row[rank][row]) if row != UNKNOWN else UNKNOWN
+        if before not in rows:
+            rows[before] = _rows_of(view, before, parts)
+        of = rows[before]
         if {late, rank} <= set(of):  # files may lack it
             met[rank] = of
-    mine = tables[late]
+    mine = tables.get(late)
     if late not in met or mine is None:
         return None
     together = min(met.values(), key=lambda of: int(mine["end_ns"][of[late]]))
@@ -184,3 +167,11 @@ def _doings(
                 for name in DOINGS
             }
     return (found, together) if late in found and len(found) > 1 else None
+
+
+def _rows_of(view: RunView, number: int, ranks: Iterable[int]) -> dict[int, int]:
+    """By rank among these the row of a matched operation of the run; nothing of one that was not matched."""
+    if number == UNKNOWN:
+        return {}
+    places = {rank: np.flatnonzero(view.matching.of_row[rank] == number) for rank in ranks}
+    return {rank: int(place[0]) for rank, place in places.items() if len(place)}

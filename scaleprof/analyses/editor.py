@@ -14,16 +14,22 @@ from scaleprof.analyses.edits import Edit
 from scaleprof.analyses.known_nodes import KnownNodes
 from scaleprof.intervals import Ints
 
+NODES_AT_ONCE = 8_000_000
+"""Of all graphs that are replayed side by side: each takes some 60 bytes."""
+
 
 @dataclass(frozen=True)
 class Editor(KnownNodes):
     """Applies edits to the graph of a run."""
 
     def step_ms(self, edits: Sequence[Edit]) -> list[float]:
-        """How long a step takes with each of the edits, mean over ranks; all are worked out side by side."""
-        both = [self.applied(edit) for edit in edits]
-        ends = self.run.schedule.ends(np.array([dur for dur, _ in both]), np.array([lag for _, lag in both]))
-        times: list[float] = (self.run.step_ns(ends) / 1e6).tolist()
+        """How long a step takes with each of the edits, mean over ranks; as many as memory allows are worked out side by side."""
+        times: list[float] = []
+        together = max(NODES_AT_ONCE // max(len(self.run.graph), 1), 1)
+        for first in range(0, len(edits), together):
+            both = [self.applied(edit) for edit in edits[first : first + together]]
+            ends = self.run.schedule.ends(np.array([dur for dur, _ in both]), np.array([lag for _, lag in both]))
+            times += (self.run.step_ns(ends) / 1e6).tolist()
         return times
 
     def changes(self, edit: Edit) -> bool:

@@ -161,22 +161,16 @@ def meetings_in(view: RunView, base: Base) -> Meetings:
 
 def _matched(view: RunView, base: Base) -> tuple[Ints, Ints]:
     """Nodes of matched operations all of whose parts are in the chains, and the numbers of the operations."""
-    matches = view.matches
-    of_node = {
-        (rank, row): node
-        for node, (rank, row) in enumerate(zip(base.rank.tolist(), base.row.tolist(), strict=True))
-        if row >= 0
-    }
-    pairs = [
-        (number, of_node.get((rank, row), -1))
-        for number, rank, row in zip(
-            *(np.asarray(matches[name]).tolist() for name in ("collective", "rank", "row")), strict=True
-        )
-    ]
-    numbers, nodes = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-    lacking = np.unique(numbers[nodes < 0])
-    keep = ~np.isin(numbers, lacking)
-    return nodes[keep], numbers[keep]
+    number = np.full(len(base.rank), UNKNOWN, dtype=np.int64)
+    parts = np.zeros(len(view.matching.groups), dtype=np.int64)
+    for rank, of_row in view.matching.of_row.items():
+        parts[of_row[of_row >= 0]] += 1
+        here = np.flatnonzero((base.rank == rank) & (base.row >= 0))
+        number[here] = of_row[base.row[here]]
+    nodes = np.flatnonzero(number >= 0)
+    there = np.bincount(number[nodes], minlength=len(parts))
+    nodes = nodes[(there == parts)[number[nodes]]]
+    return nodes, number[nodes]
 
 
 def _ends_of_transfers(base: Base, nodes: Ints, numbers: Ints, begin: Ints, untimed: NDArray[np.bool_]) -> Ints:

@@ -97,7 +97,7 @@ def causes_of(view: RunView, seen: Seen, blame: Blame, delays: Delays, rank: int
     by_doing: dict[str, float] = {}
     others: set[int] = set()
     for number in mine.tolist():
-        others |= set(delays.parts(number)) - {rank}
+        others.update(delays.ranks_in(number))
         for name, share in delays.shares(number).items():
             by_doing[name] = by_doing.get(name, 0.0) + share * float(blame.cost_ns[number])
     explained = sum(by_doing.values())
@@ -107,7 +107,9 @@ def causes_of(view: RunView, seen: Seen, blame: Blame, delays: Delays, rank: int
     cause = most = next(iter(shares))
     detail = ""
     if cause == "compute":
-        cause, detail = _of_compute(view, rank, sorted(others)[:MOST_COMPARED], np.unique(seen.step[mine]).tolist())
+        cause, detail = _of_compute(
+            view, rank, sorted(others - {rank})[:MOST_COMPARED], np.unique(seen.step[mine]).tolist()
+        )
     share = by_doing[most] / total
     of_host = {name: by_doing[name] / total for name in shares if name in _HOST}
     if cause in _HOST and share < COVERAGE <= sum(of_host.values()):

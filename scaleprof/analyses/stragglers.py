@@ -18,8 +18,9 @@ from scaleprof.analyses.remedies import REMEDIES
 from scaleprof.analyses.time import NEEDS as TIME_NEEDS
 from scaleprof.analyses.time import leaves_of
 from scaleprof.analyses.work import work
+from scaleprof.columns import coded_of, is_one_of
 from scaleprof.intervals import Ints, Spans, covered, union
-from scaleprof.models.blame import Blame, Instances, blamed, heaped, persistent
+from scaleprof.models.blame import Blame, Blaming, heaped, persistent
 from scaleprof.models.blame import delays as delays_of
 from scaleprof.results import Axis, Chart, Finding, Layer, Metric, Result, Table
 from scaleprof.trace import UNKNOWN
@@ -55,10 +56,9 @@ def conclude(view: RunView, options: None) -> Result | None:
     if leaves is None or len(view.ranks) < 2:
         return None
     steps = np.unique(leaves.rows["step"])
-    seen = seen_in(view, steps)
-    if not len(seen.parts.operation):
+    seen, blame = seen_in(view, steps)
+    if not len(seen.step):
         return None
-    blame = blamed(seen.parts)
     delays = Delays(view, seen, blame)
     total = leaves.window_ns
     found = stragglers_of(seen, rooted(blame, delays), total, len(view.ranks))
@@ -106,33 +106,42 @@ _UNKNOWN_CAUSE = "not established"
 def named_stragglers(view: RunView) -> list[int]:
     """The ranks that the section names, the costliest first."""
     leaves = leaves_of(view)
-    seen = seen_in(view, np.unique(leaves.rows["step"])) if leaves is not None and len(view.ranks) > 1 else None
-    if leaves is None or seen is None or not len(seen.parts.operation):
+    if leaves is None or len(view.ranks) < 2:
         return []
-    blame = blamed(seen.parts)
+    seen, blame = seen_in(view, np.unique(leaves.rows["step"]))
+    if not len(seen.step):
+        return []
     found = stragglers_of(seen, rooted(blame, Delays(view, seen, blame)), leaves.window_ns, len(view.ranks))
     return [one.rank for one in found if one.is_named]
 
 
-def seen_in(view: RunView, steps: Ints) -> Seen:
-    """The split collectives of these steps, with by how much each one's waiting put off its rank."""
-    table = view.matches
-    rank, row, number = (np.asarray(table[name]) for name in ("rank", "row", "collective"))
-    wait, cost = np.full(len(rank), UNKNOWN), np.zeros(len(rank), dtype=np.int64)
-    step = np.full(len(rank), UNKNOWN)
-    for one, operations in view.fact("collectives").items():
-        here = np.flatnonzero(rank == one)
-        mine = row[here]
-        synchronises = np.isin(np.array(operations["op"], dtype=object)[mine], (*SYNCHRONISING, "unknown"))
-        wait[here] = np.where(synchronises, view.exchange.wait_ns[one][mine], UNKNOWN)
-        step[here] = np.asarray(operations["step"])[mine]
-        cost[here] = put_off(view, one)[mine]
-    keep = (wait != UNKNOWN) & np.isin(step, steps)
-    operation = np.unique(number[keep], return_inverse=True)[1]
-    parts = Instances(operation, rank[keep], wait[keep], cost[keep])
-    first = parts.first
-    groups = [table["group"][place] for place in np.flatnonzero(keep)[first].tolist()]
-    return Seen(parts, row[keep], step[keep][first], tuple(groups), np.asarray(table["ranks"])[keep][first])
+def seen_in(view: RunView, steps: Ints) -> tuple[Seen, Blame]:
+    """The split collectives of these steps, and who came last in each; rank by rank, so that what is known of operations is all that is kept."""
+    matching, count = view.matching, len(view.matching.groups)
+    of_row: dict[int, NDArray[np.int32]] = {}
+    step_of, blaming = np.full(count, UNKNOWN), Blaming(count)
+    for rank, operations in view.fact("collectives").items():
+        number, step, wait = matching.of_row[rank], np.asarray(operations["step"]), view.exchange.wait_ns[rank]
+        keep = (number != UNKNOWN) & (wait != UNKNOWN) & np.isin(step, steps)
+        keep &= is_one_of(operations, (*SYNCHRONISING, "unknown"))
+        mine = number[keep]
+        blaming.see(rank, mine, wait[keep], put_off(view, rank)[keep])
+        fresh = step_of[mine] == UNKNOWN
+        step_of[mine[fresh]] = step[keep][fresh]
+        of_row[rank] = np.where(keep, number, UNKNOWN).astype(np.int32)
+    seen = np.flatnonzero(blaming.count)
+    new = np.full(count + 1, UNKNOWN, dtype=np.int32)
+    new[seen] = np.arange(len(seen))
+    groups, blame = [matching.groups[number] for number in seen.tolist()], blaming.blame
+    members = {id(group): tuple(sorted(group.ranks)) for group in groups}
+    return Seen(
+        {rank: new[of] for rank, of in of_row.items()},
+        step_of[seen],
+        tuple(group.name for group in groups),
+        np.array([len(group.ranks) for group in groups], dtype=np.int64),
+        tuple(members[id(group)] for group in groups),
+        blaming.count[seen],
+    ), Blame(blame.last[seen], blame.cost_ns[seen], blame.gain_ns[seen])
 
 
 def put_off(view: RunView, rank: int) -> Ints:
@@ -142,7 +151,7 @@ def put_off(view: RunView, rank: int) -> Ints:
     start, dur = np.asarray(operations["start_ns"]), np.asarray(operations["dur_ns"])
     transfer, wait = view.exchange.transfer_ns[rank], view.exchange.wait_ns[rank]
     cost = np.zeros(len(start), dtype=np.int64)
-    synchronises = np.isin(np.array(operations["op"], dtype=object), (*SYNCHRONISING, "unknown"))
+    synchronises = is_one_of(operations, (*SYNCHRONISING, "unknown"))
     rows = np.flatnonzero((transfer != UNKNOWN) & synchronises)
     if ready is None or segments is None or not len(segments) or not len(rows):
         return cost
@@ -166,14 +175,11 @@ def put_off(view: RunView, rank: int) -> Ints:
 
 def _lanes(operations: Table, rows: Ints) -> Ints:
     """A number for what the operations of a rank queue up in: a stream of a device, else a group (gloo's threads take turns)."""
-    names = [
-        f"stream {stream}" if on_device else f"group {group}"
-        for stream, on_device, group in zip(
-            operations["stream"], operations["on_device"], operations["group"], strict=True
-        )
-    ]
-    lanes: Ints = np.unique(np.array(names, dtype=object)[rows].astype(str), return_inverse=True)[1]
-    return lanes
+    on_device = np.asarray(operations["on_device"])[rows]
+    groups, group = coded_of(operations, "group")
+    stream = np.unique(np.asarray(operations["stream"])[rows], return_inverse=True)[1]
+    lanes: Ints = np.where(on_device, len(groups) + stream, group[rows])
+    return np.unique(lanes, return_inverse=True)[1]
 
 
 def rooted(blame: Blame, delays: Delays) -> Blame:
@@ -235,12 +241,17 @@ def _heaped(seen: Seen, blame: Blame, ranks: Sequence[int]) -> dict[int, float]:
 
 def _sampled(seen: Seen, blame: Blame) -> tuple[Ints, Ints]:
     """For each rank and step the costliest operation that it took part in: operations, and the ranks."""
-    operation, rank = seen.parts.operation, seen.parts.rank
-    step, cost = seen.step[operation], blame.cost_ns[operation]
-    order = np.lexsort((-cost, step, rank))
-    fresh = np.ones(len(order), dtype=np.bool_)
-    fresh[1:] = (step[order][1:] != step[order][:-1]) | (rank[order][1:] != rank[order][:-1])
-    return operation[order[fresh]], rank[order[fresh]]
+    found = []
+    for rank, of_row in seen.of_row.items():
+        mine = np.unique(of_row[of_row != UNKNOWN])
+        step = seen.step[mine]
+        mine = mine[np.lexsort((-blame.cost_ns[mine], step))]
+        found.append((mine[np.unique(seen.step[mine], return_index=True)[1]], rank))
+    nothing = np.zeros(0, dtype=np.int64)
+    return (
+        np.concatenate([nothing, *(mine for mine, _ in found)]),
+        np.concatenate([nothing, *(np.full(len(mine), rank) for mine, rank in found)]),
+    )
 
 
 def _samples(seen: Seen) -> int:

@@ -26,10 +26,10 @@ Windows = Mapping[int, Mapping[int, tuple[int, int]]]
 
 def conclude(view: RunView, options: None) -> Result | None:
     """The picture of the typical step, the slowest and the fastest; None where no profiler saw a whole step."""
-    tables = {rank: table for rank, table in view.fact("slices").items() if len(table)}
-    if not tables:
+    tables = view.fact("slices")
+    windows = {rank: _windows(table) for rank, table in sorted(tables.items()) if len(table)}
+    if not windows:
         return None
-    windows = {rank: _windows(table) for rank, table in sorted(tables.items())}
     times: dict[int, dict[int, float]] = {}
     for rank, steps in windows.items():
         for step, (start, end) in steps.items():
@@ -148,9 +148,7 @@ def _operations(view: RunView, rank: int) -> tuple[list[float | None], list[int 
     collectives, wait = view.fact("collectives").get(rank), view.exchange.wait_ns.get(rank)
     if collectives is None:
         return [], [], []
-    here = np.flatnonzero(np.asarray(view.matches["rank"]) == rank)
-    numbers = np.full(len(collectives), UNKNOWN, dtype=np.int64)
-    numbers[np.asarray(view.matches["row"])[here]] = np.asarray(view.matches["collective"])[here]
+    numbers = view.matching.of_row[rank]
     waits = np.full(len(collectives), UNKNOWN, dtype=np.int64) if wait is None else wait
     return (
         [round(ns / 1e6, 6) if ns != UNKNOWN else None for ns in waits.tolist()],

@@ -6,6 +6,7 @@ import numpy as np
 
 from scaleprof.align import RunView
 from scaleprof.analyses.steps import steady_steps
+from scaleprof.columns import coded_of, distinct
 from scaleprof.models.communication import bus_factor
 from scaleprof.models.volumes import BYTES, replicated_bytes, sharded_bytes
 
@@ -17,18 +18,17 @@ _HALF = 2.0
 
 def measured_bus_bytes(view: RunView) -> float | None:
     """Bytes on the bus a rank and step, over the steady steps in which operations were matched; None without any whose size is known."""
-    wanted, matches = steady_steps(view), view.matches
+    wanted, matching = steady_steps(view), view.matching
+    sizes = np.array([len(group.ranks) for group in matching.groups], dtype=np.int64)
     total, steps = 0.0, set[int]()
     for rank, table in view.fact("collectives").items():
-        here = np.asarray(matches["rank"]) == rank
-        rows, ranks = np.asarray(matches["row"])[here], np.asarray(matches["ranks"])[here]
-        bytes, step = np.asarray(table["bytes"])[rows], np.asarray(table["step"])[rows]
-        counted = np.isin(step, wanted) & (bytes >= 0)
-        steps |= set(step[counted].tolist())
-        for row, size, members in zip(
-            rows[counted].tolist(), bytes[counted].tolist(), ranks[counted].tolist(), strict=True
-        ):
-            total += size * bus_factor(table["op"][row], members)  # operations, not events
+        number, bytes, step = matching.of_row[rank], np.asarray(table["bytes"]), np.asarray(table["step"])
+        counted = (number >= 0) & np.isin(step, wanted) & (bytes >= 0)
+        steps |= set(np.unique(step[counted]).tolist())
+        ops, op = coded_of(table, "op")
+        kinds, kind = distinct(op[counted], sizes[number[counted]])
+        factors = np.array([bus_factor(ops[one], members) for one, members in kinds])
+        total += float((bytes[counted] * factors[kind]).sum()) if counted.any() else 0.0
     return total / len(steps) / len(view.ranks) if steps else None
 
 

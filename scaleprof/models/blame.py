@@ -12,21 +12,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Instances:
-    """Every rank's part in every collective whose waiting is known, side by side in the order of the operations."""
-
-    operation: Ints
-    """Numbers from 0 on, ascending."""
-    rank: Ints
-    wait_ns: Ints
-    cost_ns: Ints
-    """By how much the waiting put off its rank."""
-
-    @property
-    def first(self) -> Ints:
-        """By operation: where its parts begin."""
-        return np.flatnonzero(np.diff(self.operation, prepend=-1))
+_MOST = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True)
@@ -41,20 +27,31 @@ class Blame:
     """By how much it could have ended sooner if only the last rank had come with the one before it, and no more than it put off anybody."""
 
 
-def blamed(parts: Instances) -> Blame:
-    """Who came last in each operation, and what that cost (Boehme et al. 2016: late arrival as the cause of waiting)."""
-    first = parts.first
-    if not len(first):
-        empty = np.zeros(0, dtype=np.int64)
-        return Blame(empty, empty, empty)
-    order = np.lexsort((parts.wait_ns, parts.operation))
-    wait = parts.wait_ns[order]
-    count = np.diff(np.append(first, len(order)))
-    second = np.where(count > 1, wait[np.minimum(first + 1, len(wait) - 1)], 0)
-    last = np.where(second > wait[first], parts.rank[order[first]], -1)
-    cost = np.where(last >= 0, np.add.reduceat(parts.cost_ns, first), 0)
-    worst = np.maximum.reduceat(parts.cost_ns, first)
-    return Blame(last, cost, np.where(last >= 0, np.minimum(second - wait[first], worst), 0))
+class Blaming:
+    """Who came last in each operation, and what that cost (Boehme et al. 2016: late arrival as the cause of waiting), rank after rank."""
+
+    def __init__(self, operations: int) -> None:
+        self.count = np.zeros(operations, dtype=np.int64)
+        """Ranks seen in each operation."""
+        self._least, self._second = np.full((2, operations), _MOST)
+        self._first, self._cost, self._worst = np.full(operations, -1), *np.zeros((2, operations), dtype=np.int64)
+
+    def see(self, rank: int, operation: Ints, wait_ns: Ints, cost_ns: Ints) -> None:
+        """A rank's waiting in operations, each once, and by how much that put off the rank."""
+        least = self._least[operation]
+        self.count[operation] += 1
+        self._second[operation] = np.minimum(self._second[operation], np.maximum(least, wait_ns))
+        self._first[operation] = np.where(wait_ns < least, rank, self._first[operation])
+        self._least[operation] = np.minimum(least, wait_ns)
+        self._cost[operation] += cost_ns
+        self._worst[operation] = np.maximum(self._worst[operation], cost_ns)
+
+    @property
+    def blame(self) -> Blame:
+        """What came of it; operations that nobody was seen in have a row that says nothing."""
+        several = (self.count > 1) & (self._second > self._least)
+        gain = np.where(several, np.minimum(self._second - self._least, self._worst), 0)
+        return Blame(np.where(several, self._first, -1), np.where(several, self._cost, 0), gain)
 
 
 def persistent(
@@ -117,14 +114,15 @@ def delays(burst: Ints, ready_ns: Ints, transfer_ns: Ints, end_ns: Ints, exposed
     it had ended, and last as long as its transfer; what the burst ends later than that, and no more than what nothing hid of it (`exposed_ns` by
     burst), is the delay. Waiting that compute hides may thus still cost: it puts off transfers that compute would have hidden.
     """
-    count = len(exposed_ns)
-    found = np.zeros(count, dtype=np.int64)
-    at = 0
-    reached = 0
-    # A loop over operations, not events.
-    for place, number in enumerate(burst.tolist()):
-        if place == 0 or number != at:
-            at, reached = number, int(ready_ns[place])
-        reached = max(reached, int(ready_ns[place])) + int(transfer_ns[place])
-        found[number] = int(end_ns[place]) - reached
-    return np.clip(found, 0, exposed_ns)
+    if not len(burst):
+        return np.zeros(len(exposed_ns), dtype=np.int64)
+    # Of all that an operation may have had to wait for, what keeps it longest: when one before it in its burst was ready, and all transfers since.
+    sent = np.cumsum(transfer_ns)
+    ready = ready_ns - ready_ns.min() - (sent - transfer_ns)
+    wide = int(ready.max()) - int(ready.min()) + 1
+    assert wide * (int(burst[-1]) + 1) < _MOST, "times of a job that lasts for years"
+    longest = np.maximum.accumulate(ready + burst * wide) - burst * wide
+    last = np.append(np.flatnonzero(np.diff(burst)), len(burst) - 1)
+    ended = (end_ns - ready_ns.min() - sent - longest)[last]
+    delayed: Ints = np.clip(ended, 0, exposed_ns)
+    return delayed

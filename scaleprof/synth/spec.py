@@ -18,7 +18,7 @@ from scaleprof.synth.dialects import DIALECTS, Dialect
 from scaleprof.synth.fields import check_range, check_type, check_word, parsed
 from scaleprof.synth.jobs import BUILT_IN
 
-MOST_KERNELS = 1 << 27
+MOST_KERNELS = 1 << 28
 """Kernels of a whole job, over ranks and steps: 16 bytes each in memory while it is written."""
 MOST_RANKS = 1 << 16
 _LONGEST_MS = 3_600_000.0  # an hour: beyond that a time is a slip of the pen

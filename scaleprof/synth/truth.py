@@ -31,12 +31,13 @@ def truth_of(timeline: Timeline) -> dict[str, Any]:
     return values | {table: {name: column.tolist() for name, column in columns} for table, columns in tables}
 
 
-def write_truth(timeline: Timeline, path: Path) -> None:
-    """`truth.json`, one column a line."""
+def write_truth(timeline: Timeline, path: Path, *, operations: bool = True) -> None:
+    """`truth.json`, one column a line; without `operations` it does not say what each rank's part in each operation is."""
     with path.open("w") as file:
         file.write("{\n")
         file.writelines(f' "{key}": {json.dumps(value)},\n' for key, value in _plain(timeline).items())
-        for place, (table, columns) in enumerate(_tables(timeline)):
+        tables = (one for one in _tables(timeline) if operations or one[0] != "collectives")
+        for place, (table, columns) in enumerate(tables):
             file.write(f'{"," + chr(10) if place else ""} "{table}": {{')
             _write_columns(columns, file)
             file.write("\n }")

@@ -9,12 +9,22 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 from scaleprof.errors import OptionError, ScaleprofError
 from scaleprof.intervals import Ints, Spans
-from scaleprof.run import RANK_FILE, RUN_FILE, STEPS_FILE, TRUTH_FILE, rank_folder_name, trace_file_name, write_json
+from scaleprof.run import (
+    FACTS_FILE,
+    RANK_FILE,
+    RUN_FILE,
+    STEPS_FILE,
+    TRUTH_FILE,
+    rank_folder_name,
+    trace_file_name,
+    write_json,
+)
 from scaleprof.synth.damage import cut_off, dropped_of, first_step, is_written
 from scaleprof.synth.dialects import Dialect, Event, around, mark_of_array
 from scaleprof.synth.events import Process, closing_events, device_events, host_events, stride_of, thread_events
@@ -25,14 +35,32 @@ from scaleprof.synth.spec import Spec
 from scaleprof.synth.tasks import write_tasks
 from scaleprof.synth.template import Template, start, template_of
 from scaleprof.synth.timeline import Timeline, on_host_clock, simulate
+from scaleprof.synth.traces import check_can_be_traced, trace_of
 from scaleprof.synth.truth import write_truth
+from scaleprof.trace import Trace
 
 _COMPRESSION = 4  # as the recorder's files
 Progress = Callable[[str, int, int], None]
+Measure = Callable[[Trace, Path], None]
+"""Writes what it makes of a trace into a file."""
 
 
-def write_job(spec: Spec, out: Path, *, foreign: bool = False, progress: Progress | None = None) -> Path:
-    """The folder of the job, below `out`. It must not exist yet. `progress` gets a word, and how many ranks of how many are written."""
+def write_job(
+    spec: Spec,
+    out: Path,
+    *,
+    foreign: bool = False,
+    measure: Measure | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """The folder of the job, below `out`. It must not exist yet. `progress` gets a word, and how many ranks of how many are written.
+
+    With `measure` no trace is written, but what that makes of each rank; `truth.json` then says nothing of single operations.
+    """
+    if measure is not None:
+        check_can_be_traced(spec)
+        if foreign:
+            raise OptionError("facts stand in the recorder's folders: --facts and --foreign exclude one another")
     folder = out / f"{spec.name}-n{spec.ranks}"
     if folder.exists():
         raise OptionError(
@@ -45,7 +73,11 @@ def write_job(spec: Spec, out: Path, *, foreign: bool = False, progress: Progres
         if timeline is None:
             write_tasks(spec, temporary)
         else:
-            _write_files(timeline, temporary, foreign=foreign, progress=progress or _silent)
+            write_rank = partial(_write_foreign if foreign else _write_rank, measure)
+            _write_files(timeline, temporary, write_rank, progress or _silent)
+            write_truth(timeline, temporary / TRUTH_FILE, operations=measure is None)
+            if not foreign:
+                write_json(run_info(timeline), temporary / RUN_FILE)
         temporary.replace(folder)
     except OSError as error:
         raise ScaleprofError(f"{folder}: the synthetic job cannot be written ({error.strerror or error})") from error
@@ -58,29 +90,40 @@ def _silent(stage: str, done: int, total: int) -> None:
     """No progress wanted."""
 
 
-def _write_files(timeline: Timeline, folder: Path, *, foreign: bool, progress: Progress) -> None:
+def _write_files(
+    timeline: Timeline, folder: Path, write_rank: Callable[[Timeline, int, Path], None], progress: Progress
+) -> None:
     spec = timeline.spec
     written = [rank for rank in range(spec.ranks) if is_written(spec, rank)]
     for place, rank in enumerate(written):
         progress("writing ranks", place, len(written))
-        if foreign:
-            _write_trace(timeline, rank, folder / f"{rank_folder_name(rank)}.pt.trace.json")
-        else:
-            _write_rank(timeline, rank, folder)
+        write_rank(timeline, rank, folder)
     progress("writing ranks", len(written), len(written))
-    if not foreign:
-        write_json(run_info(timeline), folder / RUN_FILE)
-    write_truth(timeline, folder / TRUTH_FILE)
 
 
-def _write_rank(timeline: Timeline, rank: int, run: Path) -> None:
-    """A rank's folder as the recorder leaves it."""
+def _write_foreign(measure: Measure | None, timeline: Timeline, rank: int, run: Path) -> None:
+    _write_trace(timeline, rank, run / f"{rank_folder_name(rank)}.pt.trace.json")
+
+
+def _write_rank(measure: Measure | None, timeline: Timeline, rank: int, run: Path) -> None:
+    """A rank's folder as the recorder leaves it, or with what `measure` makes of its trace."""
+    if measure is not None:
+        write_rank_facts(timeline, rank, run, measure)
+        return
     folder = run / rank_folder_name(rank)
     folder.mkdir()
     write_json(rank_info(timeline, rank), folder / RANK_FILE)
     (folder / STEPS_FILE).write_text("".join(_step_lines(timeline, rank)))
     name = trace_file_name(first_step(timeline.spec, rank), timeline.steps - 1, "full")
     _write_trace(timeline, rank, folder / name.removesuffix(".gz"))
+
+
+def write_rank_facts(timeline: Timeline, rank: int, run: Path, measure: Measure) -> None:
+    """A rank's folder with what `measure` makes of its trace in place of that."""
+    folder = run / rank_folder_name(rank)
+    folder.mkdir()
+    write_json(rank_info(timeline, rank), folder / RANK_FILE)
+    measure(trace_of(timeline, rank), folder / FACTS_FILE)
 
 
 def _step_lines(timeline: Timeline, rank: int) -> Iterator[str]:

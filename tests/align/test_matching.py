@@ -35,7 +35,7 @@ def table(*rows: tuple[Any, ...], **same: Any) -> Table:
 def members(found: Matches) -> list[dict[int, int]]:
     """Of each operation the row on every rank that took part."""
     operations: dict[int, dict[int, int]] = {}
-    for number, rank, row in zip(found.collective, found.rank, found.row, strict=True):
+    for number, rank, row in zip(*(column.tolist() for column in found.members()), strict=True):
         operations.setdefault(number, {})[rank] = row
     return [operations[number] for number in sorted(operations)]
 

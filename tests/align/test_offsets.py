@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from scaleprof.align.matching import match, meetings_of
+from scaleprof.align.matching import match
+from scaleprof.align.meetings import Book
 from scaleprof.align.offsets import Clocks, clocks_of_run
 from scaleprof.clock import ClockOffset, HostClock
 from scaleprof.results import Table
@@ -53,7 +54,7 @@ def clocks(
         )
         for rank in tables
     }
-    return clocks_of_run(infos, meetings_of(match(tables, of), tables))
+    return clocks_of_run(infos, Book(match(tables, of), tables).sample)
 
 
 def test_ends_tell_offset_and_drift_of_a_host_that_nobody_measured() -> None:

@@ -99,8 +99,8 @@ def without_numbers(table: Table) -> Table:
 
 def pairs_of(job: TrueJob, matches: Matches) -> tuple[int, int, int]:
     """Rows that were matched, operations that are several in truth, and rows of which a partner survived."""
-    true = np.array([job.instance[rank][row] for rank, row in zip(matches.rank, matches.row, strict=True)])
-    number = np.array(matches.collective)
+    number, ranks, rows = matches.members()
+    true = np.array([job.instance[rank][row] for rank, row in zip(ranks.tolist(), rows.tolist(), strict=True)])
     first = np.flatnonzero(np.diff(number, prepend=-1))
     wrong = np.maximum.reduceat(true, first) != np.minimum.reduceat(true, first)
     count = np.bincount(np.concatenate(list(job.instance.values())))

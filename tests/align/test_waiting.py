@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from scaleprof.align import RankFacts, align
-from scaleprof.align.matching import match, meetings_of
+from scaleprof.align.matching import match
+from scaleprof.align.meetings import Book
 from scaleprof.align.offsets import clocks_of_run
 from scaleprof.align.waiting import Exchange, exchange_of, exposed_parts
 from scaleprof.clock import RankClock
@@ -18,7 +19,7 @@ SAME = {rank: RankClock("node", 0, 0) for rank in range(2)}
 
 
 def exchange(tables: dict[int, Table], clocks: dict[int, RankClock] = SAME) -> Exchange:
-    return exchange_of(tables, meetings_of(match(tables, dict.fromkeys(tables, WORLD)), tables), clocks)
+    return exchange_of(tables, Book(match(tables, dict.fromkeys(tables, WORLD)), tables), clocks)
 
 
 def told(
@@ -117,7 +118,7 @@ def test_who_depends_on_a_root_waits_for_it_and_others_do_not() -> None:
             for rank, start in begin.items()
         }
         found = exchange_of(
-            tables, meetings_of(match(tables, dict.fromkeys(tables, world)), tables), dict.fromkeys(tables, SAME[0])
+            tables, Book(match(tables, dict.fromkeys(tables, world)), tables), dict.fromkeys(tables, SAME[0])
         )
         return [int(found.wait_ns[rank][0]) for rank in begin]
 
@@ -233,7 +234,7 @@ def test_where_no_clocks_explain_unnamed_groups_they_are_not_split() -> None:
     }
     tables = {rank: operations(*rows) for rank, rows in pairs.items()}
     infos = {rank: RankInfo(rank=rank, world_size=4, host="node") for rank in tables}
-    meetings = meetings_of(match(tables, dict.fromkeys(tables, ())), tables)
+    meetings = Book(match(tables, dict.fromkeys(tables, ())), tables).sample
     assert clocks_of_run(infos, meetings).contradicted
     facts = {rank: RankFacts(infos[rank], {"collectives": tables[rank]}) for rank in tables}
     view = align(RunInfo(name="pairs", world_size=4), facts)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scaleprof.align.matching import Matches, match, meetings_of
+from scaleprof.align.matching import Matches, match
+from scaleprof.align.meetings import Book
 from scaleprof.align.offsets import Clocks, clocks_of_run
 from scaleprof.intervals import Ints
 from scaleprof.results import Table
@@ -38,7 +39,7 @@ class TrueJob:
             rank: RankInfo(rank=rank, world_size=self.spec.ranks, host=f"host-{rank // self.spec.ranks_per_host}")
             for rank in self.tables
         }
-        return clocks_of_run(infos, meetings_of(self.matches(), self.tables))
+        return clocks_of_run(infos, Book(self.matches(), self.tables).sample)
 
     def ahead_ns(self, rank: int, shown_ns: int) -> float:
         """By how much a rank's clock truly is ahead when it shows a time."""

@@ -125,7 +125,7 @@ def test_of_few_ranks_one_is_named_as_well(tmp_path: Path, ranks: int) -> None:
 def lateness(shares: dict[str, float]) -> lateness_of.Lateness:
     """Why rank 1 is late, whose one delay of 100 ns consists of these."""
     blame = Blame(np.array([1]), np.array([100]), np.array([100]))
-    delays: Any = SimpleNamespace(parts=lambda _: {0: 0, 1: 0}, shares=lambda _: shares)
+    delays: Any = SimpleNamespace(ranks_in=lambda _: (0, 1), shares=lambda _: shares)
     view: Any = SimpleNamespace()
     seen: Any = SimpleNamespace(step=np.array([0]))
     return lateness_of.causes_of(view, seen, blame, delays, 1)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scaleprof.models.blame import Instances, blamed, delays, heaped, persistent, split_by_excess
+from scaleprof.models.blame import Blaming, delays, heaped, persistent, split_by_excess
 
 
 def ints(*values: int) -> np.ndarray:
@@ -11,18 +11,18 @@ def ints(*values: int) -> np.ndarray:
 
 
 def test_the_last_rank_bears_what_the_others_were_put_off() -> None:
-    parts = Instances(
-        operation=ints(0, 0, 0, 1, 1),
-        rank=ints(0, 1, 2, 0, 1),
-        wait_ns=ints(50, 0, 20, 0, 0),
-        cost_ns=ints(30, 0, 20, 0, 0),
-    )
-    found = blamed(parts)
+    blaming = Blaming(2)
+    blaming.see(0, ints(0, 1), wait_ns=ints(50, 0), cost_ns=ints(30, 0))
+    blaming.see(1, ints(1, 0), wait_ns=ints(0, 0), cost_ns=ints(0, 0))
+    blaming.see(2, ints(0), wait_ns=ints(20), cost_ns=ints(20))
+    found = blaming.blame
+    assert blaming.count.tolist() == [3, 2]
     assert found.last.tolist() == [1, -1], "in the second both came at once"
     assert found.cost_ns.tolist() == [50, 0]
     assert found.gain_ns.tolist() == [20, 0], "with rank 2, the next to last, 30 would still be waited"
-    empty = blamed(Instances(ints(), ints(), ints(), ints()))
-    assert not len(empty.last)
+    alone = Blaming(1)
+    alone.see(3, ints(0), wait_ns=ints(0), cost_ns=ints(0))
+    assert alone.blame.last.tolist() == [-1] and not len(Blaming(0).blame.last)
 
 
 def test_waiting_that_compute_hides_puts_off_what_follows_on_paper() -> None:
