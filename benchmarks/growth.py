@@ -41,7 +41,7 @@ def made(ranks: int, workers: int) -> Path:
     from scaleprof.synth.timeline import simulate
     from scaleprof.synth.writing import write_rank_facts
 
-    folder = BUILD / "growth" / f"ddp-n{ranks}"
+    folder = _folder(ranks)
     if (folder / RUN_FILE).exists():
         return folder
     shutil.rmtree(folder, ignore_errors=True)
@@ -62,6 +62,17 @@ def made(ranks: int, workers: int) -> Path:
         raise SystemExit(f"{folder}: the facts could not be written")
     write_json(run_info(timeline), folder / RUN_FILE)
     return folder
+
+
+def _folder(ranks: int) -> Path:
+    return BUILD / "growth" / f"ddp-n{ranks}"
+
+
+def _run(*words: str) -> bytes:
+    """What this script prints in a process of its own, which begins with no more memory than this one has: so nothing large is imported here."""
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "benchmarks.growth", *words]
+    return subprocess.run(command, check=True, capture_output=True, env=environment).stdout
 
 
 def combined(folder: Path) -> dict[str, Any]:
@@ -156,17 +167,20 @@ def main() -> None:
     asked.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
     asked.add_argument("--workers", type=int, default=2, help="processes that make the facts")
     asked.add_argument("--one", type=Path, help="combine the facts in this folder, and print what that took as JSON")
+    asked.add_argument("--make", type=int, help="only make the facts of so many ranks")
     asked.add_argument("--keep", action="store_true", help="keep the facts: 2.7 MB a rank")
     given = asked.parse_args()
+    if given.make:
+        made(given.make, given.workers)
+        return
     if given.one:
         print(json.dumps(combined(given.one)))
         return
     found = []
     for ranks in given.sizes:
-        folder = made(ranks, given.workers)
-        command = [sys.executable, "-m", "benchmarks.growth", "--one", str(folder)]
-        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-        found.append(json.loads(subprocess.run(command, check=True, capture_output=True, env=environment).stdout))
+        folder = _folder(ranks)
+        _run("--make", str(ranks), "--workers", str(given.workers))
+        found.append(json.loads(_run("--one", str(folder))))
         print(table(found), flush=True)
         if not given.keep:
             shutil.rmtree(folder)

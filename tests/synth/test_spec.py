@@ -67,7 +67,7 @@ def test_settings_replace_what_the_file_says() -> None:
         ([("cut_ranks", "1,4")], "cut_ranks must lie between 0 and 3, not 4"),
         ([("cut_ranks", "one")], "cut_ranks must be whole numbers with commas between, not 'one'"),
         ([("late_ranks", "1"), ("late_start_steps", "8")], "late_start_steps must lie between 0 and 7, not 8"),
-        ([("steps", "1000000"), ("layers", "1000")], "more than 134,217,728: take fewer"),
+        ([("steps", "1000000"), ("layers", "1000")], "more than 268,435,456: take fewer"),
     ],
 )
 def test_nonsense_is_one_sentence(settings: list[tuple[str, str]], said: str) -> None:

@@ -170,7 +170,7 @@ def test_a_folder_is_never_written_over(tmp_path: Path) -> None:
 
 
 def test_nothing_is_left_of_a_job_that_could_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(writing, "write_truth", full)
