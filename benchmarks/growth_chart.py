@@ -4,7 +4,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-_WIDTH, _HEIGHT, _LEFT, _TOP = 420, 320, 70, 40
+_WIDTH, _HEIGHT, _LEFT, _TOP, _RIGHT = 420, 320, 70, 40, 130
+_LINE = 13
 _COLORS = {"align": "#1f4e79", "conclude": "#c77700", "aligned": "#1f4e79", "at most": "#7a3e9d"}
 
 
@@ -20,8 +21,8 @@ def drawn(found: Sequence[dict[str, Any]], parts: Callable[[dict[str, Any]], dic
     ranks = [one["ranks"] for one in found]
     seconds = {part: [parts(one)[part] for one in found] for part in ("align", "conclude")}
     memory = {"aligned": [one["align_mb"] for one in found], "at most": [one["peak_mb"] for one in found]}
-    charts = _chart(ranks, seconds, "CPU seconds", 0) + _chart(ranks, memory, "MB", _WIDTH + _LEFT)
-    size = f'width="{2 * (_WIDTH + _LEFT) + 20}" height="{_HEIGHT + 2 * _TOP}"'
+    charts = _chart(ranks, seconds, "CPU seconds", 0) + _chart(ranks, memory, "MB", _WIDTH + _RIGHT)
+    size = f'width="{2 * (_WIDTH + _RIGHT)}" height="{_HEIGHT + _TOP}"'
     style = 'font-family="sans-serif" font-size="12"'
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size} {style}><rect width="100%" height="100%" fill="white"/>{charts}</svg>\n'
 
@@ -43,14 +44,14 @@ def _chart(ranks: Sequence[int], lines: dict[str, list[float]], unit: str, shift
         parts.append(f'<line x1="{x(min(ranks))}" x2="{shift + _WIDTH}" y1="{at}" y2="{at}" stroke="#ddd"/>')
         parts.append(f'<text x="{shift + _LEFT - 8}" y="{at + 4}" text-anchor="end">{10.0**power:,g}</text>')
     parts += [f'<text x="{x(one)}" y="{_HEIGHT + 20}" text-anchor="middle">{one:,}</text>' for one in ranks]
-    for name, values in lines.items():
+    free = 0.0
+    for name, values in sorted(lines.items(), key=lambda line: -line[1][-1]):
         points = list(zip(ranks, values, strict=True))
         way = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in points)
         color = _COLORS[name]
         parts.append(f'<polyline points="{way}" fill="none" stroke="{color}" stroke-width="2"/>')
         parts += [f'<circle cx="{x(a):.1f}" cy="{y(b):.1f}" r="3.5" fill="{color}"/>' for a, b in points]
         said = f"{name}, ranks^{exponent(ranks, values):.2f}" if len(points) > 1 else name
-        parts.append(
-            f'<text x="{shift + _WIDTH + 6}" y="{y(values[-1]) + 4:.1f}" fill="{color}" font-size="10">{said}</text>'
-        )
+        free = max(y(values[-1]) + 4, free + _LINE)
+        parts.append(f'<text x="{shift + _WIDTH + 6}" y="{free:.1f}" fill="{color}" font-size="10">{said}</text>')
     return "".join(parts)
