@@ -15,6 +15,7 @@ import numpy as np
 
 from scaleprof import __version__
 from scaleprof.errors import BrokenFile
+from scaleprof.remote import AnyPath, path_of
 from scaleprof.run import RunInfo
 
 if TYPE_CHECKING:
@@ -317,10 +318,10 @@ class Report:
         return to_dict(self)
 
     @classmethod
-    def load(cls, path: Path | str) -> "Report":
+    def load(cls, path: AnyPath | str) -> "Report":
         """The report that `save` wrote."""
         try:
-            content = json.loads(Path(path).read_bytes())
+            content = json.loads(path_of(path).read_bytes())
             if content.get("format") != REPORT_FORMAT:
                 raise BrokenFile(path, "is not a report that scaleprof wrote (its format key is missing)")
             return cls.from_dict(content)

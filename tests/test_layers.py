@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "fields": {"clock"},
     "run": {"clock", "errors", "fields", "remote"},
     "trace": {"run", "clock", "intervals", "errors"},
-    "results": {"run", "errors"},
+    "results": {"run", "errors", "remote"},
     "columns": {"results", "errors"},
     "saved": {"results", "run"},
     "models": {"intervals", "errors"},

@@ -110,6 +110,25 @@ def test_numbers_and_ranks_stay_as_they_are(telling: Path) -> None:
     assert any(caveat.startswith("file-3 was left out") for run in redacted.runs for caveat in run.caveats)
 
 
+@pytest.mark.parametrize("kind", ["json", "pftrace"])
+def test_no_name_is_in_an_export(telling: Path, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["export", str(telling), "--format", kind, "--no-cache"]
+    said: dict[str, str] = {}
+    for option in ("--redact", "--no-cache"):
+        out, tables = tmp_path / f"merged{option}", tmp_path / f"tables{option}"
+        assert main([*words, option, "-o", str(out), "--tables", str(tables)]) == 0
+        shown = capsys.readouterr().err
+        content = b"".join(unpacked(file) for folder in (out, tables) for file in sorted(folder.iterdir()))
+        said[option] = (content.decode("latin-1") + shown + "".join(path.name for path in out.iterdir())).lower()
+    assert not [secret for secret in SECRETS if secret in said["--redact"]]
+    assert "host-1" in said["--redact"]
+    assert {USER, HOST, FOLDER} == {secret for secret in (USER, HOST, FOLDER) if secret in said["--no-cache"]}
+
+
+def unpacked(file: Path) -> bytes:
+    return gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+
+
 def test_the_same_name_is_always_the_same_short_one() -> None:
     redaction = Redaction(["/data/set one/traces", "plain"], [])
     assert redaction.host("n1") == redaction.host("n1") == "host-1"

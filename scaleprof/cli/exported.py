@@ -82,6 +82,7 @@ def _seconds(context: click.Context, parameter: click.Parameter, value: str | No
     show_default=True,
     help="Most megabytes of a file before it is compressed.",
 )
+@click.option("--redact", is_flag=True, help="Leave names of hosts, users, folders and files out of what is written.")
 @click.option("--no-cache", is_flag=True, help="Read every trace, also those that were read before.")
 @talking
 def export(paths: tuple[AnyPath, ...], **given: Any) -> None:
@@ -97,7 +98,9 @@ def export(paths: tuple[AnyPath, ...], **given: Any) -> None:
     from scaleprof.pipeline import Options, Selection, export_tables
     from scaleprof.pipeline import export as export_traces
 
-    options = Options(communication=patterns_of_communication(), use_cache=not given["no_cache"])
+    options = Options(
+        communication=patterns_of_communication(), use_cache=not given["no_cache"], redact=given["redact"]
+    )
     selection = Selection(given["runs"], given["ranks"], given["steps"], given["seconds"], given["budget"])
     with logging_to_stderr(given["verbose"]), progress_bar(quiet=given["quiet"]) as progress:
         if has_traces:

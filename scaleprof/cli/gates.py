@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scaleprof.cli.base import PATH, commands, pairs, talking, written_to
+from scaleprof.cli.base import PATH, SOURCE, commands, pairs, talking, written_to
 from scaleprof.cli.output import (
     command_line,
     logging_to_stderr,
@@ -18,6 +18,7 @@ from scaleprof.cli.output import (
     write,
 )
 from scaleprof.errors import OptionError
+from scaleprof.remote import AnyPath
 
 if TYPE_CHECKING:
     from scaleprof.pipeline.checked import Checked
@@ -53,8 +54,8 @@ ANYWAY = click.option(
 
 
 @commands.command(short_help="What changed between two runs, and is it real.")
-@click.argument("base", type=PATH)
-@click.argument("new", type=PATH)
+@click.argument("base", metavar="BASE", type=SOURCE)
+@click.argument("new", metavar="NEW", type=SOURCE)
 @ACROSS
 @ANYWAY
 @click.option(
@@ -64,9 +65,9 @@ ANYWAY = click.option(
 @click.option("--run", "runs", multiple=True, metavar="NAME=GLOB", callback=pairs, help="Take these files as one run.")
 @written_to
 @talking
-def compare(base: Path, new: Path, **given: Any) -> None:
+def compare(base: AnyPath, new: AnyPath, **given: Any) -> None:
     """Say what changed from BASE to NEW, and whether that is more than chance. Each is a folder of recordings or traces, or a report that
-    `analyze --json` saved; one run, or a study whose runs are paired by series, strategy, world size and batch.
+    `analyze --json` saved, here or at a URL; one run, or a study whose runs are paired by series, strategy, world size and batch.
     """
     outputs = outputs_of(given)
     prepare_numpy()
@@ -82,7 +83,7 @@ def compare(base: Path, new: Path, **given: Any) -> None:
 
 
 @commands.command(short_help="Whether runs meet demands, for CI.")
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=PATH)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=SOURCE)
 @click.option("--min-efficiency", metavar="SHARE", callback=_number, help="Of every series at its largest size.")
 @click.option(
     "--max", "most", multiple=True, metavar="METRIC=VALUE", help="This number must not be larger; may be repeated."
@@ -91,7 +92,7 @@ def compare(base: Path, new: Path, **given: Any) -> None:
     "--min", "least", multiple=True, metavar="METRIC=VALUE", help="This number must not be smaller; may be repeated."
 )
 @click.option(
-    "--baseline", type=PATH, metavar="PATH", help="A folder or a saved report to hold the step times against."
+    "--baseline", type=SOURCE, metavar="PATH", help="A folder or a saved report to hold the step times against."
 )
 @click.option(
     "--max-regression",
@@ -113,7 +114,7 @@ def compare(base: Path, new: Path, **given: Any) -> None:
 @click.option("--json", type=PATH, metavar="FILE.json", help="The answers as data.")
 @click.option("--markdown", type=PATH, metavar="FILE.md", help="The answers as Markdown.")
 @talking
-def check(paths: tuple[Path, ...], **given: Any) -> int:
+def check(paths: tuple[AnyPath, ...], **given: Any) -> int:
     """Hold runs, or a saved report, against demands. A limit is held against the whole 95 % interval: it holds, it fails, or the interval holds the
     limit and the answer is inconclusive.
 

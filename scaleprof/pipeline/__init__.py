@@ -7,6 +7,8 @@ would bring; `exported.py` writes for other people's viewers.
 from scaleprof.align import RankFacts
 from scaleprof.analyses.edits import PAUSES, Edit
 from scaleprof.export.selection import Selection
+from scaleprof.pipeline.checked import Checked, Demands, check
+from scaleprof.pipeline.compared import CompareOptions, compare
 from scaleprof.pipeline.exported import export, export_tables
 from scaleprof.pipeline.facts import facts_of_rank, write_facts_of
 from scaleprof.pipeline.options import Options, Progress
@@ -15,6 +17,9 @@ from scaleprof.pipeline.reports import analyze
 
 __all__ = [
     "PAUSES",
+    "Checked",
+    "CompareOptions",
+    "Demands",
     "Edit",
     "Options",
     "Progress",
@@ -22,6 +27,8 @@ __all__ = [
     "Selection",
     "analyze",
     "analyze_operation_table",
+    "check",
+    "compare",
     "export",
     "export_tables",
     "facts_of_rank",

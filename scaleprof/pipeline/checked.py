@@ -2,13 +2,13 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from scaleprof.analyses.changes_pairs import run_of
 from scaleprof.analyses.demands import Answer, Demand, demand_of, demanded, efficiencies, number_of, regressed, worst_of
 from scaleprof.errors import InputError, OptionError
 from scaleprof.pipeline.compared import CompareOptions, judged, report_at
 from scaleprof.pipeline.options import Options, Progress
+from scaleprof.remote import AnyPath, path_of
 from scaleprof.results import Outcome, Report
 
 MAX_REGRESSION = 0.05
@@ -20,7 +20,7 @@ class Demands:
 
     limits: tuple[Demand, ...] = ()
     min_efficiency: float | None = None
-    baseline: Path | None = None
+    baseline: AnyPath | None = None
     """A folder of runs or a saved report to hold the step times against."""
     max_regression: float = MAX_REGRESSION
     across: Collection[str] = ()
@@ -61,12 +61,16 @@ class Checked:
 
 
 def check(
-    paths: Sequence[Path | str], demands: Demands, *, options: Options | None = None, progress: Progress | None = None
+    paths: Sequence[AnyPath | str],
+    demands: Demands,
+    *,
+    options: Options | None = None,
+    progress: Progress | None = None,
 ) -> Checked:
     """What became of every demand on the runs below the paths, or on a saved report. What cannot be read is the answer `unusable`, no error."""
     options = options or Options()
     compare = CompareOptions(demands.across, demands.anyway)
-    title = Path(paths[0]).absolute().name
+    title = path_of(paths[0]).absolute().name
     try:
         report = report_at(paths, options, progress)
     except InputError as error:

@@ -2,17 +2,17 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from scaleprof.analyses.base import many
 from scaleprof.analyses.changes import Change, ChangeOptions, change_of
 from scaleprof.analyses.changes_pairs import overview_of, paired, run_of
 from scaleprof.analyses.changes_rows import step_times
 from scaleprof.analyses.comparable import check_across
-from scaleprof.errors import OptionError
+from scaleprof.errors import NothingToRead, OptionError
 from scaleprof.models.contrast import Spread, spread_of
 from scaleprof.pipeline.options import Options, Progress
 from scaleprof.pipeline.reports import analyze
+from scaleprof.remote import AnyPath, path_of
 from scaleprof.results import REPORT_FORMAT, Chip, Report, RunReport, made_now
 
 _HEAD_BYTES = 4096
@@ -36,8 +36,8 @@ class CompareOptions:
 
 
 def compare(
-    base: Path | str,
-    new: Path | str,
+    base: AnyPath | str,
+    new: AnyPath | str,
     how: CompareOptions | None = None,
     *,
     options: Options | None = None,
@@ -73,23 +73,28 @@ def judged(base: Report, new: Report, how: CompareOptions) -> tuple[tuple[str, .
     return pairs.alone, [change_of(pair, options, spread) for pair in pairs.pairs], spread
 
 
-def report_at(paths: Sequence[Path | str], options: Options, progress: Progress | None = None) -> Report:
+def report_at(paths: Sequence[AnyPath | str], options: Options, progress: Progress | None = None) -> Report:
     """A saved report as it is, anything else analyzed."""
-    [*one] = map(Path, paths)
-    if len(one) == 1 and one[0].is_file() and _is_report(one[0]):
+    one = [path_of(path) for path in paths]
+    if len(one) == 1 and _is_report(one[0]):
         return Report.load(one[0])
     return analyze(one, options=options, progress=progress)
 
 
-def _is_report(path: Path) -> bool:
-    with path.open("rb") as file:
-        return REPORT_FORMAT.encode() in file.read(_HEAD_BYTES)
+def _is_report(path: AnyPath) -> bool:
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return REPORT_FORMAT.encode() in file.read(_HEAD_BYTES)
+    except OSError as error:  # no right to read it, a server that does not answer
+        raise NothingToRead(f"{path}: {error.strerror or error}") from error
 
 
-def _title(base: Path | str, new: Path | str) -> str:
+def _title(base: AnyPath | str, new: AnyPath | str) -> str:
     """What both are called; with their folders where that is the same."""
-    paths = [Path(path).absolute() for path in (base, new)]
-    names = [path.stem if path.suffix == ".json" else path.name for path in paths]
+    paths = [path_of(path).absolute() for path in (base, new)]
+    names = [path.name.removesuffix(".json") for path in paths]
     if names[0] == names[1]:
         names = [f"{path.parent.name}/{name}" for path, name in zip(paths, names, strict=True)]
     return f"{names[0]} \N{RIGHTWARDS ARROW} {names[1]}"

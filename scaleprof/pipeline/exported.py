@@ -28,8 +28,10 @@ from scaleprof.export.thinning import LeftOut
 from scaleprof.export.tracks import Split
 from scaleprof.pipeline.facts import facts_of_all, fenced, view_of
 from scaleprof.pipeline.options import Options, Progress
+from scaleprof.pipeline.redacted import redacted_facts, redacted_trace, redaction_of
 from scaleprof.pipeline.reports import analyze
 from scaleprof.readers import find_runs, read_rank
+from scaleprof.redaction import Redaction
 from scaleprof.remote import AnyPath, path_of
 from scaleprof.run import Run
 from scaleprof.trace import UNKNOWN
@@ -79,17 +81,23 @@ def export(
     """
     options, progress = options or Options(), progress or (lambda stage, done, total: None)
     selection = selection or Selection()
-    runs = _chosen(find_runs([path_of(path) for path in paths], options.run_globs), selection.runs)
+    found = find_runs([path_of(path) for path in paths], options.run_globs)
+    redaction = redaction_of(paths, found, options)
+    runs = _chosen(found, selection.runs)
+    runs = redaction.runs(runs) if redaction else runs
     format = format or ("pftrace" if ".pftrace" in output.suffixes else "json")
     files = _files(runs, output, SUFFIXES[format])
     facts, lost = facts_of_all(runs, options, progress)
+    facts = [redacted_facts(of_run, redaction) for of_run in facts] if redaction else facts
     written = []
     for run, path, of_run, reasons in zip(runs, files, facts, lost, strict=True):
         if not of_run:
             raise InputError(f"run {run.info.name} could not be read: " + "; ".join(reasons[:3]))
         with written_whole(path) as file:
-            remarks = _write(run, view_of(run, of_run), WRITERS[format](file), selection, options, progress)
-        written.append(Exported(path, run.info.name, tuple(dict.fromkeys((*run.caveats, *reasons, *remarks)))))
+            how = _How(selection, options, redaction, progress)
+            remarks = _write(run, view_of(run, of_run), WRITERS[format](file), how)
+        said = dict.fromkeys((*run.caveats, *reasons, *remarks))
+        written.append(Exported(path, run.info.name, tuple(map(redaction.text, said) if redaction else said)))
     return written
 
 
@@ -136,10 +144,19 @@ def _files(runs: Sequence[Run], output: Path, suffix: str) -> list[Path]:
     return [output / f"{stem}{suffix}" for stem in counted]
 
 
-def _write(
-    run: Run, view: RunView, writer: Writer, selection: Selection, options: Options, progress: Progress
-) -> list[str]:
+@dataclass(frozen=True)
+class _How:
+    """What was asked for."""
+
+    selection: Selection
+    options: Options
+    redaction: Redaction | None
+    progress: Progress
+
+
+def _write(run: Run, view: RunView, writer: Writer, how: _How) -> list[str]:
     """One run; the remarks on it."""
+    selection, progress, redaction = how.selection, how.progress, how.redaction
     placing = placing_of(view)
     windows = _windows(view, placing, selection)
     links, without_arrow = links_of(view, placing, windows)
@@ -149,10 +166,11 @@ def _write(
     writer.begin(about)
     for place, (rank, window) in enumerate(sorted(windows.items())):
         progress("writing ranks", place, len(windows))
-        trace, failure = fenced(lambda rank=rank: read_rank(run.ranks[rank], options.communication))  # type: ignore[misc]
+        trace, failure = fenced(lambda rank=rank: read_rank(run.ranks[rank], how.options.communication))  # type: ignore[misc]
         if trace is None:
             remarks.append(f"rank {rank} is missing: {failure}")
             continue
+        trace = redacted_trace(trace, redaction) if redaction else trace
         share = left // (len(windows) - place)
         plan = Plan(
             placing.clocks[rank],
@@ -169,6 +187,7 @@ def _write(
         lost.append((shard.left_out, shard.points_left_out))
     progress("writing ranks", len(windows), len(windows))
     remarks += _left_out(lost, selection)
+    remarks = [redaction.text(remark) for remark in remarks] if redaction else remarks
     writer.end(replace(about, remarks=remarks))
     return remarks
 

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scaleprof.align import RankFacts, RunView
+from scaleprof.align import RunView
 from scaleprof.analyses import ANALYSES, COMPARISONS, Analysis, Comparison
 from scaleprof.analyses.base import listed, many, percent
 from scaleprof.analyses.by_step import by_step_of
@@ -20,10 +20,10 @@ from scaleprof.analyses.thresholds import thresholds_of
 from scaleprof.errors import InputError, ScaleprofError
 from scaleprof.pipeline.facts import facts_of_all, fenced, view_of
 from scaleprof.pipeline.options import Options, Progress
+from scaleprof.pipeline.redacted import redacted_facts, redaction_of
 from scaleprof.readers import find_runs
 from scaleprof.readers.archive import shown_name
 from scaleprof.readers.nccl_tests import read_link_reference
-from scaleprof.redaction import Redaction
 from scaleprof.remote import AnyPath, path_of
 from scaleprof.results import Chip, Report, Result, RunReport, SeriesOfRuns, Table, made_now
 from scaleprof.run import RankFiles, Run, RunInfo
@@ -50,11 +50,11 @@ def analyze(
     progress("looking for traces", 0, 1)
     runs = find_runs([path_of(path) for path in paths], options.run_globs)
     progress("looking for traces", 1, 1)
-    redaction = _redaction(paths, runs, options) if options.redact else None
+    redaction = redaction_of(paths, runs, options)
     runs = redaction.runs(runs) if redaction else runs
     facts, lost = facts_of_all(runs, options, progress)
     if redaction:
-        facts = [_without_hosts(of_run, redaction) for of_run in facts]
+        facts = [redacted_facts(of_run, redaction) for of_run in facts]
     views = []
     for number, run in enumerate(runs):
         if facts[number]:
@@ -91,20 +91,6 @@ def _series(views: Sequence[RunView]) -> tuple[SeriesOfRuns, ...]:
         SeriesOfRuns(one.id, one.label, tuple(place[id(view)] for at_size in one.sizes.values() for view in at_size))
         for one in found
     )
-
-
-def _redaction(paths: Sequence[AnyPath | str], runs: Sequence[Run], options: Options) -> Redaction:
-    reference = [options.link_reference] if options.link_reference else []
-    return Redaction([*paths, *reference], runs, stated=[name for name, _ in options.run_globs])
-
-
-def _without_hosts(facts: Mapping[int, RankFacts], redaction: Redaction) -> dict[int, RankFacts]:
-    """Facts by rank, with short names for the hosts."""
-    hosts = {rank: redaction.host(of_rank.info.host) for rank, of_rank in facts.items()}
-    return {
-        rank: dataclasses.replace(of_rank, info=dataclasses.replace(of_rank.info, host=hosts[rank]))
-        for rank, of_rank in facts.items()
-    }
 
 
 def _of_patterns(patterns: Sequence[str]) -> list[str]:

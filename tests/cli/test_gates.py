@@ -47,7 +47,10 @@ def test_compare_writes_page_summary_and_data(tmp_path: Path, capsys: pytest.Cap
     assert step is not None
     assert float(step.value) == pytest.approx(2.112, abs=0.001)
     assert "| Exposed transfer |" in (tmp_path / "c.md").read_text()
-    assert "What changed" in (tmp_path / "out/c.html").read_text()
+    page = (tmp_path / "out/c.html").read_text()
+    assert "What changed" in page
+    assert "One pair of runs in detail" in page
+    assert "One run in detail" not in page
 
 
 def test_compare_says_why_it_refuses(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from scaleprof.cli import main
-from scaleprof.pipeline import Options, analyze
-from scaleprof.remote import store
+from scaleprof.errors import NothingToRead
+from scaleprof.pipeline import Demands, Options, analyze, check, compare, export
+from scaleprof.remote import path_of, store
 from scaleprof.results import Report
 from tests.remote.servers import Web, ready_to_fetch, s3_environment, s3_server, upload, web_server
 
@@ -203,6 +204,34 @@ def test_nothing_that_lets_others_in_is_written_anywhere(web: Web, study: Path, 
     ]
     assert not [text[:80] for text in texts if "hushhush" in text or "5igned" in text]
     assert "127.0.0.1" in (tmp_path / "r.json").read_text(), "but the address is"
+
+
+def test_two_buckets_and_a_saved_report_on_a_web_server_are_compared(s3: str, web: Web, tmp_path: Path) -> None:
+    base, new = SAMPLES / "emulated-ddp-n4-7c256481", SAMPLES / "on-50mbit-ddp-n4-fedc7419"
+    upload(s3, base, "before/run")
+    upload(s3, new, "after/run")
+    here = compare(base, new, options=SERIAL)
+    there = compare("s3://before/run", "s3://after/run", options=SERIAL)
+    assert there.verdict == here.verdict
+    assert there.title == "before/run \N{RIGHTWARDS ARROW} after/run"
+    analyze([base], options=SERIAL).save(web.folder / "base.json")
+    saved = compare(f"{web.address}/base.json", "s3://after/run", options=SERIAL)
+    assert saved.verdict == here.verdict
+    gate = check(["s3://after/run"], Demands(baseline=path_of(f"{web.address}/base.json")), options=SERIAL)
+    assert gate.answer == "fails", gate.outcomes
+    with pytest.raises(NothingToRead, match=re.escape("s3://nowhere/run does not exist")):
+        compare("s3://nowhere/run", new, options=SERIAL)
+    web.says["base.json"] = [403]
+    with pytest.raises(NothingToRead, match=re.escape(f"{web.address}/base.json: access was refused")):
+        compare(f"{web.address}/base.json", new, options=SERIAL)
+
+
+def test_a_bucket_is_exported_as_its_folder(s3: str, tmp_path: Path, study: Path) -> None:
+    run = next(study.glob("emulated-ddp-strong-n2-*"))
+    upload(s3, run, f"exported/{run.name}")
+    [here] = export([run], tmp_path / "here.json", options=SERIAL)
+    [there] = export([f"s3://exported/{run.name}"], tmp_path / "there.json", options=SERIAL)
+    assert here.path.read_bytes() == there.path.read_bytes()
 
 
 def test_redaction_covers_buckets_and_hosts(s3: str, web: Web, study: Path) -> None:
