@@ -16,7 +16,7 @@ TRACES := $(wildcard ../shared/traces)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-pages trainers test-horovod test-tensorflow test-slurm samples-tensorflow docs docs-output docs-figures lint bench bench-peers predictions samples samples-horovod reports screenshots strategies torture torture-peers whatif-proof fuzz
+.PHONY: demo test test-pages trainers test-horovod test-tensorflow test-slurm samples-tensorflow docs docs-output docs-figures lint bench bench-peers growth predictions samples samples-horovod reports screenshots strategies torture torture-peers whatif-proof fuzz
 
 demo: $(READY)
 	$(BIN)/scaleprof demo --out build/demo
@@ -79,17 +79,21 @@ bench: $(READY_TO_BENCH)
 bench-peers: $(READY)
 	$(BIN)/python benchmarks/peers.py $(ARGS)
 
+# CPU seconds and memory of combining 64 to 4,096 ranks, table and picture: half an hour, 11 GB of disk. ARGS="--sizes 64 256" is minutes.
+growth: $(READY)
+	$(BIN)/python -m benchmarks.growth $(ARGS)
+
 # Larger sizes of published curves predicted from smaller ones, beside Amdahl, USL and Extra-P, for which it makes an environment in build/bench first.
 CURVES ?= ../shared
 predictions: $(READY)
 	$(BIN)/python -m benchmarks.predictions $(CURVES) $(ARGS)
 
-# Seeds are printed: what one of them made is made and read again with `.venv/bin/python -m benchmarks.fuzz 0 SEED`.
-SECONDS ?= 60
 # Predicted steps beside those of jobs that were really changed: records for three minutes. ARGS=--recorded takes what is committed alone.
 whatif-proof: $(READY)
 	$(BIN)/python -m benchmarks.whatif $(ARGS)
 
+# Seeds are printed: what one of them made is made and read again with `.venv/bin/python -m benchmarks.fuzz 0 SEED`.
+SECONDS ?= 60
 fuzz: $(READY)
 	$(if $(TRACES),SCALEPROF_TRACES=$(abspath $(TRACES))) $(BIN)/python -m benchmarks.fuzz $(SECONDS)
 

@@ -1,7 +1,7 @@
 """How the combining half grows with the number of ranks: CPU seconds and peak memory of alignment and conclusions, from 64 ranks to 4,096.
 
 The facts of every rank are made by `scaleprof.synth` without trace text and lie on disk; each size is combined in a process of its own.
-`.venv/bin/python -m benchmarks.growth --sizes 64 128 256 512 1024` writes `growth.md` and `growth.svg` beside this file.
+`.venv/bin/python -m benchmarks.growth --sizes 64 128 256 512 1024` writes `growth.md` beside this file and its picture for the docs.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from benchmarks.growth_chart import drawn, exponent
 from benchmarks.measuring import BUILD
 
 STEPS, COLLECTIVES = 100, 200
-SIZES = (64, 128, 256, 512, 1024)
+SIZES = (64, 128, 256, 512, 1024, 2048, 4096)
 LIMITS_MB = {1024: 2_000, 4096: 6_000}
 """What the project wants."""
 HERE = Path(__file__).resolve().parent
@@ -198,9 +198,9 @@ def written() -> None:
                 f"{one['ranks']:,}"
             )
     caveats = "".join(f"- {', '.join(ranks)} ranks: {caveat}\n" for caveat, ranks in said.items())
-    picture = "![CPU seconds and memory over ranks](growth.svg)"
+    picture = "![CPU seconds and memory over ranks](../docs/figures/growth.svg)"
     (HERE / "growth.md").write_text(f"{_HEAD}{table(found)}\n{picture}\n\nWhat the reports say they lack:\n\n{caveats}")
-    (HERE / "growth.svg").write_text(drawn(found, parts))
+    (HERE.parent / "docs" / "figures" / "growth.svg").write_text(drawn(found, parts))
 
 
 _HEAD = f"""# How combining grows with the ranks
@@ -208,7 +208,7 @@ _HEAD = f"""# How combining grows with the ranks
 Facts of every rank on disk, {STEPS} steps of {COLLECTIVES} collectives, data-parallel, one late rank: a row is one rank's part in one collective.
 Alignment and every analysis in one process; CPU seconds (user and system), and the kernel's peak memory of that process (`facts MB`: before it
 aligns).
-Made by `python -m benchmarks.growth`.
+Made by `make growth`.
 
 """
 

@@ -1,4 +1,4 @@
-"""What the README promises works: its training script is copied out, run and analyzed."""
+"""What the README and the page on frameworks promise works: their training scripts are copied out, run and analyzed."""
 
 import os
 import re
@@ -48,8 +48,9 @@ def test_the_training_script_runs_and_can_be_analyzed(tmp_path: Path) -> None:
 
 
 def snippet(line: str) -> str:
-    """The script that has this line."""
-    blocks: list[str] = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    """The script on the page of frameworks that has this line."""
+    page = (ROOT / "docs" / "frameworks.md").read_text()
+    blocks: list[str] = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     [block] = [block for block in blocks if line in block]
     return block
 

@@ -44,14 +44,21 @@ class Options:
     """How to record."""
 
     folder: str = "traces/"
+    """Where the run's own folder is made."""
     level: Level = "timeline"
+    """`light`, `timeline` or `full`: how much is recorded."""
     name: str | None = None
+    """What the job is called; runs of one name at several world sizes are one series. Without it the script's name."""
     tags: Mapping[str, str] = field(default_factory=dict)
+    """Anything to keep with the run, such as a commit."""
     windows: Windows = Windows()
+    """Which steps the profiler sees every operator in, at level `full`."""
     strategy: str | None = None
+    """How the ranks share the work, where what is found is not right: `ddp`, `fsdp2+tp`, `pp-1f1b`."""
     samples_per_step: float | None = None
     """Samples that this rank takes in one step."""
     flops_per_step: float | None = None
+    """Floating-point operations of this rank in one step, where counting them is not wanted."""
     sample_hz: float = 2.0
     """Hardware samples a second; 0 for none."""
     redact: bool = False
@@ -59,6 +66,7 @@ class Options:
     measure_cost: bool = True
     """Leave the hooks off in 48 steps of a longer training, to see what they cost."""
     enabled: bool = True
+    """False records nothing."""
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:

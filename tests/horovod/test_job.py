@@ -121,7 +121,7 @@ def test_a_killed_job_leaves_what_it_had(tmp_path: Path) -> None:
     assert values(read)["step.count"]
 
 
-def test_the_script_of_the_readme_runs_as_printed(tmp_path: Path) -> None:
+def test_the_script_of_the_docs_runs_as_printed(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(snippet("@scaleprof.horovod.profile("))
     horovodrun(2, "train.py", folder=tmp_path)
     run, traces = recorded(tmp_path / "traces")

@@ -26,9 +26,9 @@ def test_built_in_jobs_need_no_file(name: str) -> None:
     assert load_spec(name).ranks >= 1
 
 
-def test_the_readme_names_the_built_in_jobs() -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    assert [name for name in BUILT_IN if f"`{name}`" not in readme] == []
+def test_the_docs_name_the_built_in_jobs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "analyze.md").read_text()
+    assert [name for name in BUILT_IN if f"`{name}`" not in page] == []
 
 
 def test_settings_replace_what_the_file_says() -> None:

@@ -170,7 +170,7 @@ def test_a_training_that_fails_passes_its_error_through(tmp_path: Path) -> None:
     assert (info.exception, info.finished) == ("KeyError: 'mine'", True)
 
 
-def test_the_readmes_script_runs_as_printed(tmp_path: Path) -> None:
+def test_the_script_of_the_docs_runs_as_printed(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(snippet("scaleprof.tensorflow.session("))
     with free_ports(1) as [port]:
         config = {"cluster": {"worker": [f"localhost:{port}"]}, "task": {"type": "worker", "index": 0}}
