@@ -35,10 +35,11 @@ _LATE_MS = 5.0
 def made(ranks: int, workers: int) -> Path:
     """The run directory of a job of so many ranks, its facts in place of traces; made once, by forked processes that share what was computed."""
     from scaleprof.pipeline import write_facts_of
-    from scaleprof.run import RUN_FILE, write_json
+    from scaleprof.run import RUN_FILE, TRUTH_FILE, write_json
     from scaleprof.synth.records import run_info
     from scaleprof.synth.spec import Spec
     from scaleprof.synth.timeline import simulate
+    from scaleprof.synth.truth import write_truth
     from scaleprof.synth.writing import write_rank_facts
 
     folder = _folder(ranks)
@@ -49,7 +50,8 @@ def made(ranks: int, workers: int) -> Path:
     spec = Spec(
         name="ddp", ranks=ranks, steps=STEPS - 1, layers=COLLECTIVES, buckets=COLLECTIVES, kernels_per_layer=1,
         communication_only=True, dialect="oneline2026", compute_ms=100.0, gradient_bytes=4_000_000_000, jitter=0.02, exit_us=3.0,
-        late_rank=ranks * 2 // 3, late_ms=_LATE_MS, clock_offset_ms=(0.0, 12.5, -3.0), clock_drift_ppm=(0.0, 2.0),
+        alpha_us=0.02, bandwidth_gbps=400.0,  # what the network takes hardly grows with the ranks, so that the late one shows at every size
+        late_rank=late_of(ranks), late_ms=_LATE_MS, clock_offset_ms=(0.0, 12.5, -3.0), clock_drift_ppm=(0.0, 2.0),
     )  # fmt: skip
     timeline, children = simulate(spec), []
     for worker in range(workers):
@@ -60,8 +62,22 @@ def made(ranks: int, workers: int) -> Path:
         children.append(child)
     if any(os.waitpid(child, 0)[1] for child in children):
         raise SystemExit(f"{folder}: the facts could not be written")
+    write_truth(timeline, folder / TRUTH_FILE, operations=False)
     write_json(run_info(timeline), folder / RUN_FILE)
     return folder
+
+
+def late_of(ranks: int) -> int:
+    """The rank that is late."""
+    return ranks * 2 // 3
+
+
+def true_waiting(folder: Path) -> float:
+    """The share of all steps that ranks wait for the late one, in truth."""
+    from scaleprof.run import TRUTH_FILE
+
+    steps: dict[str, list[int]] = json.loads((folder / TRUTH_FILE).read_text())["steps"]
+    return sum(steps["exposed_wait_ns"]) / sum(steps["window_ns"])
 
 
 def _folder(ranks: int) -> Path:
@@ -100,7 +116,8 @@ def combined(folder: Path) -> dict[str, Any]:
     rows = sum(len(number) for number in view.matching.of_row.values())
     return {
         "ranks": len(view.ranks), "rows": rows, "took": took, "facts_mb": start_mb, "align_mb": align_mb, "peak_mb": _peak_mb(),
-        "found": {name: metrics.get(name) for name in ("straggler.rank", "collectives.matched_share", "collectives.wait_share")},
+        "found": {name: metrics.get(name) for name in ("straggler.rank", "collectives.matched_share", "time.exposed_wait_share")},
+        "true_waiting": true_waiting(folder),
         "caveats": caveats,
     }  # fmt: skip
 
@@ -127,6 +144,9 @@ def table(found: Sequence[dict[str, Any]]) -> str:
         "align MB",
         "peak MB",
         "matched",
+        "late rank",
+        "waiting, % of the step",
+        "in truth, %",
     )
     lines = [f"| {' | '.join(names)} |", "|" + "---:|" * len(names)]
     for one in found:
@@ -141,6 +161,10 @@ def table(found: Sequence[dict[str, Any]]) -> str:
             f"{whole:.1f}",
             *sizes,
             matched,
+            str(one["found"]["straggler.rank"])
+            + (" ✓" if one["found"]["straggler.rank"] == late_of(one["ranks"]) else " ✗"),
+            f"{100 * one['found']['time.exposed_wait_share']:.4f}",
+            f"{100 * one['true_waiting']:.4f}",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     wanted = ", ".join(f"{limit:,} MB at {ranks:,} ranks" for ranks, limit in LIMITS_MB.items())

@@ -1,45 +1,38 @@
-"""Tar archives of traces, `.tar`, `.tar.gz`, `.tgz`: unpacked once into the user's cache folder, then read as the folder they are.
+"""Archives of traces, `.tar`, `.tar.gz`, `.tgz`, `.zip`: unpacked once into the user's cache folder, then read as the folder they are.
 
 An archive is untrusted: only regular files whose names say that they are traces or records are written, by us, below a folder of our own. What
 they may come to together is bounded, and so is what the cache holds.
 """
 
 import atexit
-import gzip
 import hashlib
-import io
 import os
 import re
 import shutil
-import tarfile
 import tempfile
 import time
-import zlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
 from scaleprof.errors import BrokenFile
-from scaleprof.readers.inflate import GZIP_MAGIC, LIMIT_VARIABLE, most_inflated
+from scaleprof.readers.members import DAMAGE, Member, Members, members_of
+from scaleprof.readers.xplane_place import SUFFIXES as XPLANES
 from scaleprof.remote import AnyPath, identity
 from scaleprof.run import cache_folder
 
-SUFFIXES = (".tar", ".tar.gz", ".tgz")
+SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
 KEPT_BYTES = 32 << 30
 """What the cache holds; what was not used for longest goes first."""
 MOST_MEMBERS = 20_000
 _FEWEST_DAYS = 1.0  # another process may be reading what was used today
-_MEMBER_SUFFIXES = (".json", ".json.gz", ".jsonl", ".jsonl.gz")
-_PATIENCE_BYTES, _PATIENCE_MEMBERS = 1 << 30, 1_000
-"""Without any trace so far, it is somebody's data set: it is not inflated to its end."""
-_LARGEST_READ = 1 << 26  # a header that asks for more is none
+_MEMBER_SUFFIXES = (".json", ".json.gz", ".jsonl", ".jsonl.gz", *XPLANES)
+_PATIENCE_MEMBERS = 1_000
+"""Without any trace so far, it is somebody's data set."""
 _CHUNK = 1 << 20
 _LONGEST_NAME = 120
 _COMPLETE, _PARTIAL = ".complete", ".partial"
 _ENTRY = re.compile(r"(?P<name>.+)-[0-9a-f]{16}")
-_DAMAGE = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, OverflowError, RecursionError)
-"""What hostile headers make the standard library raise, besides its own errors."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +99,7 @@ def unpacked(path: AnyPath) -> Unpacked:
 def _inside(entry: Path, archive: AnyPath) -> Path:
     """The folder of the members: it bears the archive's name, for the run is named by it."""
     name = archive.name
-    for suffix in (".gz", ".tgz", ".tar"):
+    for suffix in (".gz", ".tgz", ".tar", ".zip"):
         name = name.removesuffix(suffix)
     return entry / (name[:_LONGEST_NAME] or "archive")
 
@@ -149,53 +142,6 @@ def _make_room(but: Path) -> None:
             total -= size
 
 
-class _Bounded(io.RawIOBase):
-    """The bytes of an archive, inflated; no more than a bound in all, and no more at once than an honest header asks for."""
-
-    def __init__(self, path: AnyPath) -> None:
-        file = path.open("rb")
-        compressed = file.read(2) == GZIP_MAGIC
-        file.seek(0)
-        self._file: BinaryIO = gzip.GzipFile(fileobj=file) if compressed else file  # type: ignore[assignment]
-        self._raw = file
-        self._path = path
-        self._most = most_inflated(path) if compressed else float("inf")
-        self.found = not compressed
-        """Whether a trace was found in it."""
-
-    def read(self, size: int = -1) -> bytes:
-        """As asked, within bounds."""
-        if size < 0 or size > _LARGEST_READ:
-            raise tarfile.ReadError("a header asks for more than any header holds")
-        self._check(size)
-        return self._file.read(size)
-
-    def seek(self, place: int, whence: int = io.SEEK_SET) -> int:
-        """As asked, within bounds."""
-        if place < self._file.tell() - _CHUNK:
-            raise tarfile.ReadError("it leads back to what was read")  # each step back would inflate all anew
-        self._check(max(place - self._file.tell(), 0))
-        return self._file.seek(place, whence)
-
-    def tell(self) -> int:
-        """Where it stands."""
-        return self._file.tell()
-
-    def close(self) -> None:
-        """Give the file back."""
-        self._file.close()
-        self._raw.close()
-
-    def _check(self, more: int) -> None:
-        if not self.found and self._file.tell() + more > _PATIENCE_BYTES:
-            raise BrokenFile(self._path, f"holds no trace in its first {_PATIENCE_BYTES >> 30} GB")
-        if self._file.tell() + more > self._most:
-            raise BrokenFile(
-                self._path,
-                f"inflates to more than {self._most / 1e9:,.3g} GB, which no archive of its size does: if it is one, set {LIMIT_VARIABLE}",
-            )
-
-
 class _Unpacking:
     """One archive on its way into a folder."""
 
@@ -208,23 +154,14 @@ class _Unpacking:
         """Writes the members; what was left out, one sentence each."""
         self._folder.mkdir(parents=True)
         caveats = []
-        stream = _Bounded(self._path)
         try:
-            with tarfile.TarFile(fileobj=stream) as archive:
-                for number, member in enumerate(archive, 1):
-                    if number > MOST_MEMBERS:
-                        caveats.append(f"only the first {MOST_MEMBERS:,} members were read")
-                        break
-                    self._take(archive, member)
-                    stream.found = stream.found or self._written > 0
-                    if not self._written and number >= _PATIENCE_MEMBERS:
-                        raise BrokenFile(self._path, f"holds no trace among its first {_PATIENCE_MEMBERS:,} members")
-        except _DAMAGE as error:
+            with members_of(self._path) as members:
+                if self._took_all(members):
+                    caveats.append(f"only the first {MOST_MEMBERS:,} members were read")
+        except DAMAGE as error:
             if not self._written:
-                raise BrokenFile(self._path, f"is no tar archive that can be read ({error})") from error
+                raise BrokenFile(self._path, f"is no archive that can be read ({error})") from error
             caveats.append("it is cut off or damaged: what came later is missing")
-        finally:
-            stream.close()
         for count, what in (
             (self._unsafe, "lead out of it or are no files"),
             (self._double, "stand in it twice"),
@@ -234,11 +171,22 @@ class _Unpacking:
                 caveats.append(f"left out {count:,} of its members, which {what}")
         return tuple(f"{self._path.name}: {caveat}" for caveat in caveats)
 
-    def _take(self, archive: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-        if member.isdir() or not member.name.lower().endswith(_MEMBER_SUFFIXES):
+    def _took_all(self, members: Members) -> bool:
+        """Takes the members one by one; whether there are more than are taken."""
+        for number, member in enumerate(members, 1):
+            if number > MOST_MEMBERS:
+                return True
+            self._take(members, member)
+            members.found = members.found or self._written > 0
+            if not self._written and number >= _PATIENCE_MEMBERS:
+                raise BrokenFile(self._path, f"holds no trace among its first {_PATIENCE_MEMBERS:,} members")
+        return False
+
+    def _take(self, members: Members, member: Member) -> None:
+        if member.is_folder or not member.name.lower().endswith(_MEMBER_SUFFIXES):
             return
         name = PurePosixPath(member.name)
-        if not member.isreg() or member.issparse() or name.is_absolute() or ".." in name.parts:
+        if not member.is_file or name.is_absolute() or ".." in name.parts:
             self._unsafe += 1
             return
         if name.name.startswith("."):  # macOS puts a shadow of each file beside it
@@ -253,8 +201,8 @@ class _Unpacking:
         except (OSError, ValueError):
             self._unusable += 1
             return
-        source = archive.extractfile(member)
-        with file:
-            while source is not None and (chunk := source.read(_CHUNK)):
+        with file, members.opened(member) as source:
+            while chunk := source.read(_CHUNK):
+                members.count(len(chunk))
                 file.write(chunk)
                 self._written += len(chunk)

@@ -18,7 +18,7 @@ from scaleprof.remote.store import Entry, connected, tried
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
 _WEB = ("http", "https")
-_FILES = re.compile(r"\.(?:json|jsonl|gz|pb|tar|tgz|csv|parquet|ya?ml|log|txt)$", re.IGNORECASE)
+_FILES = re.compile(r"\.(?:json|jsonl|gz|pb|tar|tgz|zip|csv|parquet|ya?ml|log|txt)$", re.IGNORECASE)
 _AT_ONCE = 16
 Answer = TypeVar("Answer")
 _MAGIC = re.compile(r"[*?\[]")

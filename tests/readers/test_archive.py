@@ -1,10 +1,12 @@
-"""Tar archives: read like the folder that was packed, and harmless whatever is in them."""
+"""Archives: read like the folder that was packed, and harmless whatever is in them."""
 
 import gzip
 import io
 import os
+import stat
 import tarfile
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from scaleprof.errors import BrokenFile, NothingToRead
 from scaleprof.pipeline import analyze
 from scaleprof.readers import archive as archive_module
 from scaleprof.readers import find_runs, read_rank
+from scaleprof.readers import members as members_module
 from scaleprof.readers.archive import archives_folder, shown_name, unpacked
 from scaleprof.readers.inflate import LIMIT_VARIABLE
 from scaleprof.run import CACHE_VARIABLE
@@ -55,14 +58,27 @@ def ranks(tmp_path: Path, name: str = "job.tar.gz", inside: str = "") -> Path:
             )
             tar.add(made, f"{inside}{made.name}")
 
-    return packed(tmp_path / name, fill)  # fmt: skip
+    path = packed(tmp_path / name.replace(".zip", ".tar"), fill)
+    return zipped(path) if name.endswith(".zip") else path  # fmt: skip
+
+
+def zipped(tar: Path) -> Path:
+    """A tar archive as a zip archive, in its place."""
+    path = tar.with_suffix(".zip")
+    with tarfile.open(tar) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for one in source:
+            content = source.extractfile(one)
+            assert content is not None
+            archive.writestr(one.name, content.read())
+    tar.unlink()
+    return path
 
 
 def files_below(folder: Path) -> list[str]:
     return sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file() or file.is_symlink())
 
 
-@pytest.mark.parametrize("name", ["job.tar", "job.tar.gz", "job.tgz"])
+@pytest.mark.parametrize("name", ["job.tar", "job.tar.gz", "job.tgz", "job.zip"])
 def test_an_archive_of_ranks_is_one_run(tmp_path: Path, name: str) -> None:
     (run,) = find_runs([ranks(tmp_path, name)])
     assert (run.info.name, sorted(run.ranks), run.caveats) == ("job", [0, 1, 2, 3], ())
@@ -145,6 +161,93 @@ def test_an_archive_that_inflates_beyond_sense_is_refused(
     assert not list(cache.iterdir()), "nothing is left of it"
 
 
+def put(archive: zipfile.ZipFile, name: str, content: bytes = b"{}", mode: int = 0) -> None:
+    info = zipfile.ZipInfo(name)
+    info.external_attr, info.compress_type = mode << 16, zipfile.ZIP_DEFLATED
+    archive.writestr(info, content)
+
+
+def test_hostile_members_of_a_zip_stay_where_they_are(tmp_path: Path, cache: Path) -> None:
+    path = tmp_path / "evil.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("../outside.json", "/tmp/scaleprof-outside.json"):
+            put(archive, name)
+        put(archive, "link.json", b"/etc/passwd", stat.S_IFLNK | 0o777)
+        put(archive, "pipe.json", mode=stat.S_IFIFO)
+        archive.mkdir("folder.json")
+        put(archive, "folder/rank1.json", b"plain", stat.S_IFREG | 0o644)
+        put(archive, "run.sh")
+        put(archive, "__MACOSX/._rank0.json")
+        put(archive, "rank0.json", b"first")
+        with pytest.warns(UserWarning, match="Duplicate"):
+            put(archive, "rank0.json", b"second")
+    found = unpacked(path)
+    assert files_below(found.folder) == ["folder/rank1.json", "rank0.json"]
+    assert (found.folder / "rank0.json").read_bytes() == b"first"
+    assert found.caveats == (
+        "evil.zip: left out 4 of its members, which lead out of it or are no files",
+        "evil.zip: left out 1 of its members, which stand in it twice",
+    )
+    assert not [one for one in files_below(tmp_path) if "outside" in one]
+
+
+def test_a_zip_that_inflates_beyond_sense_is_refused(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w") as archive:
+        for rank in range(3):
+            put(archive, f"rank{rank}.json", bytes(400_000))
+    monkeypatch.setenv(LIMIT_VARIABLE, "0.001")
+    with pytest.raises(BrokenFile, match=r"inflates to more than 0\.001 GB.*set SCALEPROF_MOST_INFLATED_GB"):
+        unpacked(tmp_path / "bomb.zip")
+    assert not list(cache.iterdir()), "nothing is left of it"
+
+
+def test_what_a_zip_cannot_give_is_said(tmp_path: Path) -> None:
+    path = ranks(tmp_path, "job.zip")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])  # its list of members is gone
+    with pytest.raises(BrokenFile, match=r"job\.zip: is no archive that can be read \(File is not a zip file\)"):
+        unpacked(path)
+    end = whole.index(b"PK\x05\x06")
+    path.write_bytes(whole[: end + 12] + (1 << 31).to_bytes(4, "little") + whole[end + 16 :])
+    with pytest.raises(BrokenFile, match="is no archive that can be read"):
+        unpacked(path)
+    at = whole.index(b"PK\x01\x02")
+    for place in (whole.index(b"PK\x03\x04") + 6, at + 8):
+        whole = whole[:place] + b"\x01\x00" + whole[place + 2 :]
+    path.write_bytes(whole)
+    with pytest.raises(BrokenFile, match=r"job\.zip: is locked by a password: unpack it first"):
+        unpacked(path)
+
+
+def test_a_long_list_of_members_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = ranks(tmp_path, "job.zip")
+    monkeypatch.setattr(members_module, "_LARGEST_LIST", 100)
+    with pytest.raises(BrokenFile, match="its list of members is longer than that of any archive of traces"):
+        unpacked(path)
+
+
+def test_what_came_before_damage_in_a_zip_is_read(tmp_path: Path) -> None:
+    path = ranks(tmp_path, "job.zip")
+    with zipfile.ZipFile(path) as archive:
+        at = archive.infolist()[2].header_offset
+    content = bytearray(path.read_bytes())
+    content[at : at + 4] = b"oops"
+    path.write_bytes(content)
+    (run,) = find_runs([path])
+    assert sorted(run.ranks) == [0, 1]
+    assert "job.zip: it is cut off or damaged: what came later is missing" in run.caveats
+
+
+def test_profiles_of_tensorflow_may_be_packed(tmp_path: Path, repository: Path) -> None:
+    folder = repository / "sample_traces" / "jax-gpu-n1"
+    path = packed(tmp_path / "jax.tar", lambda tar: tar.add(folder, "jax"))
+    (run,) = find_runs([path])
+    (plain,) = find_runs([folder])
+    assert len(read_rank(run.ranks[0]).events) == len(read_rank(plain.ranks[0]).events) > 0
+
+
 def test_there_are_only_so_many_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive_module, "MOST_MEMBERS", 3)
     found = unpacked(ranks(tmp_path))
@@ -161,7 +264,7 @@ def test_a_data_set_is_not_inflated_to_its_end(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(archive_module, "_PATIENCE_MEMBERS", 10)
     with pytest.raises(BrokenFile, match="holds no trace among its first 10 members"):
         unpacked(path)
-    monkeypatch.setattr(archive_module, "_PATIENCE_BYTES", 500_000)
+    monkeypatch.setattr(members_module, "_PATIENCE_BYTES", 500_000)
     with pytest.raises(BrokenFile, match="holds no trace in its first 0 GB"):
         unpacked(path)
 

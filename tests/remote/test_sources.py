@@ -120,6 +120,12 @@ def test_archives_are_unpacked_as_they_come(s3: str, web: Web, study: Path, tmp_
     assert told(analyze([f"{web.address}/traces.tar.gz"], options=SERIAL)) == here
     upload(s3, web.folder / "traces.tar.gz", "archives")
     assert told(analyze(["s3://archives/traces.tar.gz"], options=SERIAL)) == here
+    shutil.make_archive(str(web.folder / "traces"), "zip", study.parent, "traces")
+    upload(s3, web.folder / "traces.zip", "archives")
+    for ranges in (True, False):
+        web.ranges = ranges
+        assert told(analyze([f"{web.address}/traces.zip"], options=SERIAL)).replace(".zip", ".tar.gz") == here
+    assert told(analyze(["s3://archives/traces.zip"], options=SERIAL)).replace(".zip", ".tar.gz") == here
 
 
 def gpu_trace(foreign_traces: Path) -> Path:
