@@ -9,9 +9,21 @@ from click.core import ParameterSource
 
 from scaleprof import __version__
 from scaleprof.errors import OptionError
-from scaleprof.remote import path_of
+from scaleprof.remote import path_of, without_secrets
 
-PATH = click.Path(path_type=Path)
+
+class _Here(click.Path):
+    """A file or folder of this machine."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path. Fails for an address, of which a path would make folders called `s3:`."""
+        if isinstance(value, str) and "://" in value:
+            self.fail(f"{without_secrets(value)!r} is elsewhere: name a file or folder of this machine", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = _Here(path_type=Path)
+"""The type of something to write."""
 SOURCE = path_of
 """The type of something to read: a path, or a URL."""
 Command = TypeVar("Command", bound=Callable[..., Any])

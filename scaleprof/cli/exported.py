@@ -6,7 +6,14 @@ from typing import Any
 import click
 
 from scaleprof.cli.base import PATH, SOURCE, commands, talking
-from scaleprof.cli.output import logging_to_stderr, patterns_of_communication, prepare_numpy, progress_bar, say
+from scaleprof.cli.output import (
+    logging_to_stderr,
+    orderly_end,
+    patterns_of_communication,
+    prepare_numpy,
+    progress_bar,
+    say,
+)
 from scaleprof.errors import OptionError
 from scaleprof.remote import AnyPath
 
@@ -21,6 +28,8 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: str | No
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) - int(first) > 1 << 20):
             raise click.BadParameter(f"{value!r} is not of the form {parameter.metavar}", context, parameter)
+        if int(last or first) < int(first):
+            raise click.BadParameter(f"{value!r} must go from lower to higher ranks", context, parameter)
         found += range(int(first), int(last or first) + 1)
     return tuple(dict.fromkeys(found))
 
@@ -102,7 +111,7 @@ def export(paths: tuple[AnyPath, ...], **given: Any) -> None:
         communication=patterns_of_communication(), use_cache=not given["no_cache"], redact=given["redact"]
     )
     selection = Selection(given["runs"], given["ranks"], given["steps"], given["seconds"], given["budget"])
-    with logging_to_stderr(given["verbose"]), progress_bar(quiet=given["quiet"]) as progress:
+    with orderly_end(), logging_to_stderr(given["verbose"]), progress_bar(quiet=given["quiet"]) as progress:
         if has_traces:
             written = export_traces(
                 paths,

@@ -162,7 +162,7 @@ def logging_to_stderr(verbose: bool) -> Iterator[None]:
 
 @contextmanager
 def orderly_end() -> Iterator[None]:
-    """While jobs run, a request to terminate ends them as an interruption would, instead of leaving them behind."""
+    """While jobs run or a file is written, a request to terminate ends that as an interruption would, instead of leaving anything behind."""
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
         yield

@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterator
 from typing import IO, Any
 
+import numpy as np
+
 from scaleprof.export.about import AboutRank, AboutRun
 from scaleprof.export.series import Series
 from scaleprof.export.shard import Shard
@@ -77,7 +79,11 @@ def _named(pid: int, what: str, key: str, value: str | int, tid: int | None = No
 
 def _slices(track: Track, head: str) -> Iterator[list[str]]:
     """One line of text for each slice, some thousand at a time."""
-    called = [f',"name":{_text(name)},"cat":{_text(category)}' for name, category in track.texts]
+    # Of the names of a rank, those on this track: a rank may have thousands of both.
+    called = {
+        of: f',"name":{_text(track.texts[of][0])},"cat":{_text(track.texts[of][1])}'
+        for of in np.unique(track.name).tolist()
+    }
     beside = _beside(track)
     for since in range(0, len(track), _PIECE):
         start, end, name = (column[since : since + _PIECE] for column in (track.start, track.end, track.name))

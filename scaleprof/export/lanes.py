@@ -167,16 +167,16 @@ def event_lanes(trace: Trace, rows: Ints, start: Ints, end: Ints) -> Iterator[La
     communicates = np.isin(numbers, trace.events.lane[trace.comm.row[trace.comm.row >= 0]] if len(trace.events) else [])
     on_device: NDArray[np.bool_] = device >= 0
     order = np.lexsort((np.where(on_device, stream, -counts), device, ~communicates & ~on_device, ~on_device))
+    has_several = len(np.unique(trace.lanes.device[trace.lanes.device >= 0])) > 1
     for place in order.tolist():
         here = by_lane[first[place] : first[place] + counts[place]]
-        label = _label(trace, int(numbers[place]))
+        label = _label(trace, int(numbers[place]), has_several_devices=has_several)
         yield Lane(label, texts, trace.events.name[here].astype(np.int64), start[here], end[here], here)
 
 
-def _label(trace: Trace, lane: int) -> str:
+def _label(trace: Trace, lane: int, *, has_several_devices: bool) -> str:
     """As the source calls it, else by number; where a process has several devices, with the device's."""
     lanes = trace.lanes
     device, stream, said = int(lanes.device[lane]), int(lanes.stream[lane]), lanes.label[lane].strip()
     name = said or (f"stream {stream}" if device >= 0 else f"thread {stream}")
-    several = len(set(lanes.device[lanes.device >= 0].tolist())) > 1
-    return shortened(f"device {device}, {name}" if device >= 0 and several else name, 100)
+    return shortened(f"device {device}, {name}" if device >= 0 and has_several_devices else name, 100)

@@ -4,10 +4,15 @@ Viewers drop a slice that begins inside another one and ends outside. Sources ha
 runtime shares, times that were rounded. Where a lane nests already, which is the rule, it stays one track and no loop runs.
 """
 
+import heapq
+
 import numpy as np
 from numpy.typing import NDArray
 
 from scaleprof.intervals import Ints
+
+MOST_TRIED = 256
+"""Tracks on which a slice is tried one after the other. Without an end to that, time would grow with the square of the slices."""
 
 
 def in_order(start: Ints, end: Ints, level: Ints) -> Ints:
@@ -45,10 +50,15 @@ def tracks_of(start: Ints, end: Ints, split: Ints) -> Ints:
     track = np.zeros(len(start), dtype=np.int64)
     if nests(start, end) and not _cuts(start, end, split):
         return track
-    open_on: list[list[tuple[int, int]]] = [[]]
+    open_on: list[list[tuple[int, int]]] = []
+    alone: list[tuple[int, int]] = []  # on each further track one slice at a time: when that ends, and the track
     # Each slice depends on those that were placed before it.
     for place, (begins, ends, cut) in enumerate(zip(start.tolist(), end.tolist(), split.tolist(), strict=True)):
-        for number in range(len(open_on) + 1):
+        for number in range(MOST_TRIED + 1):
+            if number == MOST_TRIED:
+                track[place] = heapq.heappop(alone)[1] if alone and alone[0][0] <= begins else number + len(alone)
+                heapq.heappush(alone, (ends, int(track[place])))
+                break
             if number == len(open_on):
                 open_on.append([])
             stack = open_on[number]

@@ -115,12 +115,13 @@ class _Counting:
 
 
 def _edges(track: Track) -> Iterator[tuple[int | None, int]]:
-    """Beginnings (a slice's place) and ends (None) with their times, as brackets that match: slices of one time by their order in the track."""
-    open_until: list[int] = []
+    """Beginnings (a slice's place) and ends (None) with their times, as brackets that match: slices of one time by their order in the track, and of
+    those without length each inside the one before, as viewers read the JSON."""
+    open_slices: list[tuple[int, int]] = []
     for place, (start, end) in enumerate(zip(track.start.tolist(), track.end.tolist(), strict=True)):
-        while open_until and open_until[-1] <= start:
-            yield None, open_until.pop()
+        while open_slices and open_slices[-1][1] <= start and open_slices[-1][0] < start:
+            yield None, open_slices.pop()[1]
         yield place, start
-        open_until.append(end)
-    while open_until:
-        yield None, open_until.pop()
+        open_slices.append((start, end))
+    while open_slices:
+        yield None, open_slices.pop()[1]

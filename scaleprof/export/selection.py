@@ -12,6 +12,8 @@ from scaleprof.results import Table
 EVER = (-(1 << 62), 1 << 62)
 """From before all times to behind them, in ns."""
 MEGABYTE = 1_000_000
+MOST_SECONDS = 1_000_000_000
+"""Some thirty years, which in ns are far from the end of an integer."""
 BUDGET_MB = 400.0
 """A viewer in a browser holds some ten times the text in its memory, and has 4 GB or less."""
 
@@ -35,6 +37,10 @@ class Selection:
         for name, pair in (("--steps", self.steps), ("--seconds", self.seconds)):
             if pair is not None and not pair[0] <= pair[1]:
                 raise OptionError(f"{name} must go from an earlier to a later one, not from {pair[0]} to {pair[1]}")
+        if self.seconds is not None and max(map(abs, self.seconds)) > MOST_SECONDS:
+            raise OptionError(
+                f"--seconds must be numbers up to {MOST_SECONDS:,}, not {self.seconds[0]} to {self.seconds[1]}"
+            )
         if not 0 < self.budget_mb < 1 << 20:
             raise OptionError(f"--budget must be a positive number of megabytes, not {self.budget_mb}")
 

@@ -15,7 +15,7 @@ from scaleprof.export.series import Meaning, Series, series_of, thinned
 from scaleprof.export.thinning import LeftOut, bytes_of, longest
 from scaleprof.export.tracks import Split, Track, operations_of, tracks_of_lane
 from scaleprof.intervals import Ints
-from scaleprof.trace import Kind, Trace
+from scaleprof.trace import Ids, Kind, Trace
 
 SERIES_SHARE = 0.2
 """Most of a rank's bytes that curves may take."""
@@ -25,8 +25,10 @@ OPERATION_BYTES = 1_100
 """An operation with its parts, what is said of it, and arrows."""
 SAID_BYTES = 150
 """What is said of a step or task."""
+TRACK_BYTES = 600
+"""A track's name and place."""
 RANK_BYTES = 20_000
-"""Names of the rank and its tracks."""
+"""What is said of the rank, and the tracks beside its events."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ def shard_of(trace: Trace, plan: Plan) -> Shard:
     sampled = series_of(trace.samples, plan.placed(trace.samples.time_ns), plan.window, plan.meanings)
     rows = inside(start, end, plan.window)
     cost = bytes_of(texts_of(trace))[trace.events.name[rows]]
+    cost[_first_shown(trace.events.lane[rows], (end - start)[rows])] += TRACK_BYTES
     needed = np.isin(rows, trace.comm.row)
     left = plan.allowed_bytes - _bytes_of(told) - int((cost[needed] + OPERATION_BYTES).sum())
     if left < 0:
@@ -87,6 +90,13 @@ def shard_of(trace: Trace, plan: Plan) -> Shard:
         track for lane in (*told, *event_lanes(trace, chosen, start, end)) for track in tracks_of_lane(lane, operations)
     ]
     return Shard(tracks, series, left_out, sum(map(len, sampled)) - points)
+
+
+def _first_shown(lane: Ids, dur: Ints) -> Ints:
+    """Of each lane the longest event: while any is shown that is, and with it the track."""
+    order = np.lexsort((-dur, lane))
+    first: Ints = order[np.append(True, lane[order][1:] != lane[order][:-1])[: len(order)]]
+    return first
 
 
 def _bytes_of(lanes: Sequence[Lane]) -> int:

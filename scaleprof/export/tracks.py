@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scaleprof.export.flows import Links
 from scaleprof.export.lanes import Lane, Placed, Text, shortened
@@ -70,6 +71,8 @@ class Operations:
     links: Links
     by_event: Mapping[int, Sequence[int]]
     """By event, the operations that it carried out."""
+    carries: NDArray[np.bool_]
+    """Of each event, whether it did; and one more, for a slice that is no event (row -1), which did not."""
     cut: Mapping[int, int]
     """By event whose operations were split: where waiting ends and transfer begins, in ns of the file."""
     link: Mapping[int, Sequence[int]]
@@ -113,7 +116,9 @@ def operations_of(trace: Trace, split: Split, links: Links, placed: Placed) -> O
     link: dict[int, list[int]] = {}
     for place, operation in enumerate(links.row.tolist()):
         link.setdefault(operation, []).append(place)
-    return Operations(trace.comm, split, links, by_event, cut, link)
+    carries = np.zeros(len(trace.events) + 1, dtype=np.bool_)
+    carries[list(by_event)] = True
+    return Operations(trace.comm, split, links, by_event, carries, cut, link)
 
 
 def tracks_of_lane(lane: Lane, operations: Operations) -> Iterator[Track]:
@@ -138,7 +143,7 @@ def _carried(lane: Lane, operations: Operations) -> dict[int, Sequence[int]]:
     """By place of the lane, the operations that stand there."""
     if lane.operation is not None:
         return {place: [operation] for place, operation in enumerate(lane.operation.tolist())}
-    here = np.flatnonzero(np.isin(lane.row, list(operations.by_event)))
+    here = np.flatnonzero(operations.carries[lane.row])
     return {place: operations.by_event[int(lane.row[place])] for place in here.tolist()}
 
 
@@ -173,7 +178,10 @@ def _track(
     args |= {at[place]: _said(lane, place, carried[place], cuts, operations) for place in mine}
     args |= {at[-2 - row]: {"number": int(operations.links.operation[link])} for row, link in enumerate(marks)}
     ties = {
-        at[place]: operations.tie(link) for place, of_place in links.items() for link in of_place if link not in marks
+        at[place]: operations.tie(link)
+        for place, of_place in links.items()
+        for link in of_place
+        if operations.links.at_ns[link] == UNKNOWN
     }
     ties |= {at[-2 - row]: operations.tie(link) for row, link in enumerate(marks)}
     texts = (*lane.texts, *_ADDED) if divided or marks else lane.texts

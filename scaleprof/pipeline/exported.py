@@ -26,13 +26,15 @@ from scaleprof.export.shard import Plan, Shard, shard_of
 from scaleprof.export.tables import TableFormat, write_tables
 from scaleprof.export.thinning import LeftOut
 from scaleprof.export.tracks import Split
+from scaleprof.intervals import Ints
 from scaleprof.pipeline.facts import facts_of_all, fenced, view_of
 from scaleprof.pipeline.options import Options, Progress
-from scaleprof.pipeline.redacted import redacted_facts, redacted_trace, redaction_of
+from scaleprof.pipeline.redacted import redacted_facts, redacted_runs, redacted_trace, redaction_of
 from scaleprof.pipeline.reports import analyze
 from scaleprof.readers import find_runs, read_rank
 from scaleprof.redaction import Redaction
-from scaleprof.remote import AnyPath, path_of
+from scaleprof.remote import AnyPath, is_below, path_of
+from scaleprof.results import Table
 from scaleprof.run import Run
 from scaleprof.trace import UNKNOWN
 
@@ -84,9 +86,10 @@ def export(
     found = find_runs([path_of(path) for path in paths], options.run_globs)
     redaction = redaction_of(paths, found, options)
     runs = _chosen(found, selection.runs)
-    runs = redaction.runs(runs) if redaction else runs
+    runs = redacted_runs(runs, redaction) if redaction else runs
     format = format or ("pftrace" if ".pftrace" in output.suffixes else "json")
     files = _files(runs, output, SUFFIXES[format])
+    _spare_traces(found, files)
     facts, lost = facts_of_all(runs, options, progress)
     facts = [redacted_facts(of_run, redaction) for of_run in facts] if redaction else facts
     written = []
@@ -131,6 +134,8 @@ def _stem(run: Run) -> str:
 def _files(runs: Sequence[Run], output: Path, suffix: str) -> list[Path]:
     """Where each run goes: to the file, or into the folder under its own name, with its place where several have that name."""
     is_file = output.suffix in (".json", ".pftrace", GZIP_SUFFIX) and not output.is_dir()
+    if not is_file and output.exists() and not output.is_dir():
+        raise OptionError(f"{output} is no folder: -o takes a folder, or a file called .json, .json.gz or .pftrace")
     stems = [_stem(run) for run in runs]
     if is_file and len(runs) > 1:
         raise OptionError(
@@ -142,6 +147,17 @@ def _files(runs: Sequence[Run], output: Path, suffix: str) -> list[Path]:
         f"{stem}-{stems[:place].count(stem) + 1}" if stems.count(stem) > 1 else stem for place, stem in enumerate(stems)
     ]
     return [output / f"{stem}{suffix}" for stem in counted]
+
+
+def _spare_traces(runs: Sequence[Run], files: Sequence[Path]) -> None:
+    """OptionError where a file that is to be written is one that is read."""
+    ranks = [of_rank for run in runs for of_rank in run.ranks.values()]
+    read = {trace.resolve() for of_rank in ranks for trace in (*of_rank.traces, of_rank.timeline) if trace is not None}
+    folders = [of_rank.folder.resolve() for of_rank in ranks if of_rank.folder is not None]
+    for path in files:
+        place = path.resolve()
+        if place in read or any(is_below(place, folder) for folder in folders):
+            raise OptionError(f"{path} is a trace that is read, or lies among them: choose another place with -o")
 
 
 @dataclass(frozen=True)
@@ -197,7 +213,7 @@ def _windows(view: RunView, placing: Placing, selection: Selection) -> dict[int,
     absent = [rank for rank in selection.ranks if rank not in view.ranks]
     if absent:
         raise OptionError(f"run {view.info.name} has no rank {listed(absent)}; there are: {listed(list(view.ranks))}")
-    spans = view.fact("step_spans")
+    spans, extents = view.fact("step_spans"), view.fact("extent")
     found = {}
     for rank in selection.ranks or view.ranks:
         window = window_of(spans.get(rank), lambda times, rank=rank: placing.placed(rank, times), selection)  # type: ignore[misc]
@@ -207,7 +223,20 @@ def _windows(view: RunView, placing: Placing, selection: Selection) -> dict[int,
         numbers = np.concatenate([np.zeros(0, np.int64), *(np.asarray(table["step"]) for table in spans.values())])
         there = f"it has steps {numbers.min()} to {numbers.max()}" if len(numbers) else "it has none"
         raise OptionError(f"no rank of run {view.info.name} has any of the chosen steps; {there}")
+    recorded = {rank: placing.placed(rank, _ends(extents[rank])) for rank in found if len(extents.get(rank, ()))}
+    if recorded and not any(
+        first < found[rank][1] and last >= found[rank][0] for rank, (first, last) in recorded.items()
+    ):
+        last = max(int(ends[1]) for ends in recorded.values())
+        raise OptionError(
+            f"nothing of run {view.info.name} lies in the chosen seconds; it lasts from 0 to {last / 1e9:.3f} s"
+        )
     return found
+
+
+def _ends(extent: Table) -> Ints:
+    """When a rank recorded the first and the last thing."""
+    return np.concatenate([np.asarray(extent[name], dtype=np.int64) for name in ("first_ns", "last_ns")])
 
 
 def _split(view: RunView, rank: int) -> Split:
@@ -231,7 +260,10 @@ def _of_view(view: RunView, placing: Placing, windows: Mapping[int, Window], wit
     others = [rank for rank in view.ranks if rank not in windows]
     if others:
         remarks.append(f"{many(len(others), 'rank')} of {len(view.ranks)} left out: {listed(others)}")
-    untold = [rank for rank in placing.untold if rank in windows]
+    empty = [rank for rank, table in view.fact("extent").items() if rank in windows and not len(table)]
+    if empty:
+        remarks.append(f"nothing was recorded on rank {listed(empty)}")
+    untold = [rank for rank in placing.untold if rank in windows and rank not in empty]
     if untold and len(view.ranks) > 1:
         how = "each is shown as if it began its first common step together with the others"
         remarks.append(f"the clock of rank {listed(untold)} cannot be compared with the others': {how}")

@@ -33,6 +33,7 @@ _RANK_IN_NAME = re.compile(r"(?:^|[^a-z])(?:rank|worker)[-_ .]?(\d{1,7})(?!\d)",
 _WORKER_NAME = re.compile(
     r"(?!(?:rank|worker)[-_ .]?\d)(?P<host>.+)_(?P<pid>\d+)\.\d{10,}\.pt\.trace\.json(\.gz)?"
 )  # torch's tensorboard_trace_handler; `worker3_step_12.1694128201557.pt.trace.json` is somebody else's, and names no host
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 _DECODER = json.JSONDecoder()
 
 
@@ -43,7 +44,13 @@ def facts_of(path: AnyPath) -> FileFacts | None:
     if not start:
         raise BrokenFile(path, "is empty, or its compressed data is damaged")
     if start not in (b"{", b"["):
-        raise BrokenFile(path, f"is not JSON: it starts with {head[:20]!r}")
+        is_zip = head.startswith(_ZIP)
+        reason = (
+            "is a zip archive: unpack it, or pack the traces as .tar.gz"
+            if is_zip
+            else f"is not JSON: it starts with {head[:20]!r}"
+        )
+        raise BrokenFile(path, reason)
     if start == b"[":
         if not _BARE_EVENTS.match(head) or not _SIGNS.search(head):
             return None

@@ -14,6 +14,8 @@ from scaleprof.remote.words import explained, passes, without_secrets
 
 Answer = TypeVar("Answer")
 
+_PACKAGES = {"gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}
+"""By scheme, what reads stores that no extra is for."""
 PAUSES_S = (0.2, 0.5, 1.0, 2.0)
 """Between one try and the next; after the last one the failure is told."""
 _CONNECT_S, _SILENT_S = 10, 60
@@ -80,6 +82,10 @@ def connected(url: str, shown: str) -> tuple[Any, str]:
             raise MissingPackage(
                 "s3fs" if scheme.startswith("s3") else "aiohttp", "remote", f"reading {shown}"
             ) from error
+        package = _PACKAGES.get(scheme)
+        if package:
+            said = f"needs {package}, which is not installed and no extra brings along: pip install {package}"
+            raise InputError(f"reading {shown} {said}") from error
         raise InputError(f"{shown}: a package is missing that reads {scheme}:// ({error})") from error
     except ValueError as error:
         raise InputError(f"{shown}: there is nothing that reads {scheme}://: is it spelled right?") from error
