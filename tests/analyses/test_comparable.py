@@ -91,5 +91,5 @@ def test_differences_that_may_be_the_reason_are_caveats() -> None:
 
 def test_a_word_that_across_does_not_know_lists_those_it_does() -> None:
     check_across(ACROSS)
-    with pytest.raises(OptionError, match="ranks, framework, model, batch, precision, strategy, device, not 'colour'"):
+    with pytest.raises(OptionError, match="ranks, framework, model, strategy, batch, precision, device, not 'colour'"):
         check_across(["strategy", "colour"])
