@@ -10,6 +10,7 @@ import numpy as np
 
 from scaleprof.align import LEAVES
 from scaleprof.analyses.base import LEAF_COLORS, LEAF_LABELS, duration, many, percent
+from scaleprof.analyses.by_step import MOST_KINDS
 from scaleprof.analyses.changes_cause import Cause, Tables, cause_of
 from scaleprof.analyses.changes_rows import (
     Measured,
@@ -21,11 +22,13 @@ from scaleprof.analyses.changes_rows import (
     ranks_in,
     rows_of,
     step_times,
+    told,
     transfers_in,
     waits_in,
 )
 from scaleprof.analyses.changes_tables import collectives_section, names_section, ranks_section, table_of
 from scaleprof.analyses.comparable import Comparable
+from scaleprof.analyses.kernels import MOST_NAMES
 from scaleprof.analyses.steps import RUNQ_LIMIT
 from scaleprof.models.contrast import LEAST_CHANGE, LEVEL, Contrast, Spread, Verdict, compared, verdict_of
 from scaleprof.results import Axis, Chart, Layer, Metric, Result, RunReport, Table
@@ -96,8 +99,8 @@ def change_of(pair: Pair, options: ChangeOptions, spread: Spread | None = None) 
     )
     found = (
         ranks_section(tables.ranks, contrast.new - contrast.base),
-        collectives_section(rows(busy_in), tables, pair.base, pair.new),
-        names_section(rows(names_in)),
+        collectives_section(told(rows(busy_in), MOST_KINDS), tables, pair.base, pair.new),
+        names_section(told(rows(names_in), MOST_NAMES)),
     )
     return Change(
         pair, contrast, verdict, words, cause, (opening, *(one for one in found if one is not None)), disturbed

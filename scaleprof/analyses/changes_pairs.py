@@ -187,7 +187,8 @@ def _chart(changes: Sequence[Change], labels: Sequence[str]) -> Chart:
     values = [one.contrast.ratio for one in changes]
     worst = max(range(len(values)), key=lambda place: abs(values[place].value))
     word = "slower" if values[worst].value > 0 else "faster"
-    title = f"{labels[worst]} changes most: {percent(abs(values[worst].value))} {word}"
+    doubt = ", which is inconclusive" if changes[worst].verdict == "inconclusive" else ""
+    title = f"{labels[worst]} changes most: {percent(abs(values[worst].value))} {word}{doubt}"
     return Chart(
         id="change.pairs",
         kind="bars",
