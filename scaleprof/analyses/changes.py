@@ -10,6 +10,7 @@ import numpy as np
 
 from scaleprof.align import LEAVES
 from scaleprof.analyses.base import LEAF_COLORS, LEAF_LABELS, duration, many, percent
+from scaleprof.analyses.by_step import MOST_KINDS
 from scaleprof.analyses.changes_cause import Cause, Tables, cause_of
 from scaleprof.analyses.changes_rows import (
     Measured,
@@ -21,11 +22,13 @@ from scaleprof.analyses.changes_rows import (
     ranks_in,
     rows_of,
     step_times,
+    told,
     transfers_in,
     waits_in,
 )
 from scaleprof.analyses.changes_tables import collectives_section, names_section, ranks_section, table_of
 from scaleprof.analyses.comparable import Comparable
+from scaleprof.analyses.kernels import MOST_NAMES
 from scaleprof.analyses.steps import RUNQ_LIMIT
 from scaleprof.models.contrast import LEAST_CHANGE, LEVEL, Contrast, Spread, Verdict, compared, verdict_of
 from scaleprof.results import Axis, Chart, Layer, Metric, Result, RunReport, Table
@@ -34,6 +37,8 @@ MOST_DRAWN = 3
 """Repeats of a side whose steps are drawn."""
 ACCOUNTED = 0.1
 """Part of the change by which that of the accounted steps may miss that of all steady steps without a word."""
+NOTHING = 0.0005
+"""A change that would be shown as zero."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +99,8 @@ def change_of(pair: Pair, options: ChangeOptions, spread: Spread | None = None) 
     )
     found = (
         ranks_section(tables.ranks, contrast.new - contrast.base),
-        collectives_section(rows(busy_in), tables, pair.base, pair.new),
-        names_section(rows(names_in)),
+        collectives_section(told(rows(busy_in), MOST_KINDS), tables, pair.base, pair.new),
+        names_section(told(rows(names_in), MOST_NAMES)),
     )
     return Change(
         pair, contrast, verdict, words, cause, (opening, *(one for one in found if one is not None)), disturbed
@@ -125,6 +130,8 @@ def verdict_words(contrast: Contrast, verdict: Verdict, options: ChangeOptions, 
         )
     if verdict == "same":
         return f"No change: NEW's step is that of BASE within {percent(options.least)} ({_interval(contrast)})"
+    if abs(ratio.value) < NOTHING and not disturbed:
+        return f"Inconclusive: the means are alike, but larger changes than {percent(options.least)} are not excluded ({_interval(contrast)})"
     word = "slower" if ratio.value > 0 else "faster"
     said = f"NEW is {percent(abs(ratio.value))} {word} ({_interval(contrast, signed=not _is_changed(verdict))})"
     if _is_changed(verdict):
@@ -166,15 +173,16 @@ def _interval(contrast: Contrast, *, signed: bool = True) -> str:
 def _metrics(contrast: Contrast, verdict: Verdict, tables: Tables, cause: Cause | None) -> list[Metric]:
     ratio, change, shift = contrast.ratio, contrast.change, contrast.shift
     unit = "runs" if contrast.unit == "runs" else "blocks of steps" if contrast.block_steps > 1 else "steps"
-    chance = "Mann-Whitney, two-sided" if contrast.is_by_ranks else "Student's t on what the steps are worth"
+    chance = "Mann-Whitney, two-sided" if contrast.is_by_ranks else "Student's t"
     chance = chance if contrast.unit == "blocks" else "Student's t on the means of runs"
+    chance += f", times {contrast.strictness:g} as steps are few" if contrast.strictness > 1 else ""
     metrics = [
         Metric("change.verdict", "Verdict", verdict, note=_evidence(contrast)),
         Metric("change.step_share", "Step time, NEW against BASE", ratio.value, "share", ratio.low, ratio.high, better="lower"),
         Metric("change.step_ms", "Step time, difference", change.value, "ms", change.low, change.high, better="lower"),
         Metric("change.base_ms", "Step of BASE", contrast.base, "ms", note="mean of the steady steps"),
         Metric("change.new_ms", "Step of NEW", contrast.new, "ms", note="mean of the steady steps"),
-        Metric("change.p", "Chance that it only looks so", contrast.p, note=chance),
+        Metric("change.p", "Chance of as much without a change", contrast.p, note=chance),
         Metric("change.shift_ms", "Shift of a typical step", shift.value, "ms", shift.low, shift.high, "Hodges-Lehmann"),
         Metric("change.cliffs_delta", "Cliff's delta", contrast.delta, note=f"-1 to 1: how often {unit} of NEW are longer, less how often shorter"),
     ]  # fmt: skip
@@ -183,7 +191,7 @@ def _metrics(contrast: Contrast, verdict: Verdict, tables: Tables, cause: Cause 
         label, value = f"{LEAF_LABELS[leaf]}, difference", row.change
         low, high = (None if end is None else round(end, 6) for end in (value.low, value.high))
         metrics.append(Metric(f"change.{leaf}_ms", label, round(value.value, 6), "ms", low, high))
-    if cause is not None and cause.rank is not None:
+    if cause is not None and cause.rank is not None and _is_changed(verdict):
         metrics.append(Metric("change.rank", "Rank behind it", cause.rank))
     return [metric for metric in metrics if not isinstance(metric.value, float) or np.isfinite(metric.value)]
 
@@ -268,6 +276,8 @@ def _how(contrast: Contrast) -> str:
 
 def _caveats(pair: Pair, contrast: Contrast, spread: Spread | None, tables: Tables) -> list[str]:
     caveats = [f"compared although {said} differs" for said in pair.comparable.changed]
+    if any(np.array_equal(step_times(ours), step_times(theirs)) for ours in pair.base for theirs in pair.new):
+        caveats.append("every step of BASE takes exactly as long as that of NEW: this is one recording, given twice")
     if contrast.unit == "blocks":
         caveats.append(
             "one run on each side: the verdict is about these two recordings. How much runs of one and the same job differ is not known here, and "

@@ -69,12 +69,13 @@ def cause_of(tables: Tables, base: Sequence[RunReport], new: Sequence[RunReport]
     share = parts[worst] / abs(total)
     less = "" if sign > 0 else "less "
     named = spoken(LEAF_LABELS[worst]).removeprefix("the ")
-    return Cause(f"{_part(share)} {less}{named}{_behind(worst, tables, sign)}", worst, share, None)
+    more = ", for which other things make up in part" if share > 1 + NEARLY else ""
+    return Cause(f"{_part(share)} {less}{named}{_behind(worst, tables, sign)}{more}", worst, share, None)
 
 
 def _part(share: float) -> str:
     if share > 1 + NEARLY:
-        return "more than all of it, for which other things make up in part, is"
+        return "more than all of it is"
     return "nearly all of it is" if share >= 1 - NEARLY else f"{percent(share)} of it is"
 
 

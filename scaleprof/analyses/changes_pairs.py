@@ -4,16 +4,15 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from scaleprof.analyses.base import many, percent, some
-from scaleprof.analyses.changes import Change, Pair
+from scaleprof.analyses.changes import NOTHING, Change, Pair
 from scaleprof.analyses.changes_rows import is_enough, step_times
 from scaleprof.analyses.comparable import comparable
 from scaleprof.errors import NotComparable
+from scaleprof.models.statistics import FEWEST_FOR_INTERVAL
 from scaleprof.results import Axis, Chart, Layer, Result, RunReport, Table, Variant
 from scaleprof.run import RunInfo, replicas_of
 
 MOST_NAMED = 4
-NOTHING = 0.0005
-"""A change that would be shown as zero."""
 MOST_TILES = 6
 """Numbers of the first page; the section on the pair has all."""
 _Key = tuple[object, ...]
@@ -24,8 +23,10 @@ class Pairs:
     """What is compared, and what is not."""
 
     pairs: tuple[Pair, ...]
+    refused: tuple[str, ...]
+    """Sentences on what would be compared if it could be: pairs that differ in too much, runs with too few steps."""
     alone: tuple[str, ...]
-    """Sentences on the runs of one side that have no partner."""
+    """Sentences on the runs of one side that have no partner, or whose repeats stand for them."""
 
 
 def paired(
@@ -36,18 +37,14 @@ def paired(
     NotComparable, with every reason, where nothing can be compared.
     """
     sides = []
-    alone = []
+    short: list[tuple[RunReport, str]] = []
     for name, runs in (("BASE", base), ("NEW", new)):
         timed = [run for run in runs if is_enough(step_times(run))]
-        alone += [
-            f"{run.label} of {name} has {many(len(step_times(run)), 'steady step')}: too few to be compared (6 are needed)"
-            for run in runs
-            if not is_enough(step_times(run))
-        ]
+        few = [run for run in runs if not is_enough(step_times(run))]
+        short += [(run, f"{run.label} of {name} has {_too_few(run)}") for run in few]
         if not timed:
-            raise NotComparable(
-                f"{name} cannot be compared: {some(alone[-MOST_NAMED:], most=MOST_NAMED) or 'it holds no run'}"
-            )
+            why = some([said for _, said in short[-len(runs) :]], most=MOST_NAMED) if runs else "it holds no run"
+            raise NotComparable(f"{name} cannot be compared: {why}")
         sides.append(_configurations(timed, across))
     ours, theirs = sides
     matched = list(_matched(ours, theirs, across))
@@ -59,11 +56,23 @@ def paired(
         else:
             found.append(Pair(tuple(before), tuple(after), judged))
     used = {id(run) for before, after in matched for run in (*before, *after)}
-    for name, side in (("BASE", ours), ("NEW", theirs)):
-        alone += [f"{runs[0].label} is in {name} alone" for runs in side.values() if id(runs[0]) not in used]
+    alone = [
+        f"{runs[0].label} is in {name} alone"
+        for name, side in (("BASE", ours), ("NEW", theirs))
+        for runs in side.values()
+        if id(runs[0]) not in used
+    ]
+    said = [words for _, words in short]
     if not found:
-        raise NotComparable("nothing can be compared: " + "; ".join([*refused, *alone][:MOST_NAMED]))
-    return Pairs(tuple(found), (*refused, *alone))
+        raise NotComparable("nothing can be compared: " + "; ".join([*refused, *said, *alone][:MOST_NAMED]))
+    keys = {_key(run.info, across) for pair in found for run in (*pair.base, *pair.new)}
+    alone += [words for run, words in short if _key(run.info, across) in keys]  # other repeats stand for it
+    refused += [words for run, words in short if _key(run.info, across) not in keys]
+    return Pairs(tuple(found), tuple(refused), tuple(alone))
+
+
+def _too_few(run: RunReport) -> str:
+    return f"{many(len(step_times(run)), 'steady step')}: too few to be compared ({FEWEST_FOR_INTERVAL} are needed)"
 
 
 def _named(before: Sequence[RunReport], after: Sequence[RunReport]) -> str:
@@ -178,7 +187,8 @@ def _chart(changes: Sequence[Change], labels: Sequence[str]) -> Chart:
     values = [one.contrast.ratio for one in changes]
     worst = max(range(len(values)), key=lambda place: abs(values[place].value))
     word = "slower" if values[worst].value > 0 else "faster"
-    title = f"{labels[worst]} changes most: {percent(abs(values[worst].value))} {word}"
+    doubt = ", which is inconclusive" if changes[worst].verdict == "inconclusive" else ""
+    title = f"{labels[worst]} changes most: {percent(abs(values[worst].value))} {word}{doubt}"
     return Chart(
         id="change.pairs",
         kind="bars",

@@ -68,6 +68,18 @@ def rows_of(base: Sequence[Measured], new: Sequence[Measured], *, least_ms: floa
     ]
 
 
+def told(rows: Sequence[Row], most: int) -> list[Row]:
+    """Those of which both sides say enough: where a side kept so many rows, it may have left out what takes less than the least of them."""
+    kept = [[ms for row in rows if (ms := getattr(row, side)) is not None] for side in ("base_ms", "new_ms")]
+    least = [min(times) if len(times) >= most else 0.0 for times in kept]
+    return [
+        row
+        for row in rows
+        if (row.base_ms is not None or (row.new_ms or 0.0) > least[0])
+        and (row.new_ms is not None or (row.base_ms or 0.0) > least[1])
+    ]
+
+
 def _answer(contrast: Contrast, p: float | None, asked: int, least_ms: float) -> Answer:
     low, high = contrast.change.low, contrast.change.high
     if p is None:

@@ -18,6 +18,7 @@ _IN_PROGRESS = (
 )
 _BY_NAME = f"Only names that take most time, and do so on every rank, are kept by step and compared. {_CORRECTED}"
 _LONGEST_NAME = 60
+_DIGITS = 6  # of a ms: that is a ns
 
 
 def table_of(rows: Sequence[Row], keys: Sequence[str], total_ms: float) -> Table:
@@ -37,12 +38,17 @@ def table_of(rows: Sequence[Row], keys: Sequence[str], total_ms: float) -> Table
         columns,
         [
             [
-                *row.key, row.base_ms, row.new_ms, row.change.value, row.change.low, row.change.high,
+                *row.key, row.base_ms, row.new_ms, *_ends(row),
                 row.change.value / total_ms if total_ms else None, row.p, row.answer,
             ]
             for row in rows
         ],
     )  # fmt: skip
+
+
+def _ends(row: Row) -> list[float | None]:
+    """The change and its interval to a ns: what is less is rounding of floats."""
+    return [None if one is None else round(one, _DIGITS) for one in (row.change.value, row.change.low, row.change.high)]
 
 
 def ranks_section(rows: Sequence[Row], total_ms: float) -> Result | None:
@@ -57,8 +63,8 @@ def ranks_section(rows: Sequence[Row], total_ms: float) -> Result | None:
         headline = "No rank is shown to do more or less besides communicating"
     elif len(changed) == len(rows):
         headline = "Every rank's own work changed"
-    if changed and both:
-        most = max(both, key=lambda row: abs(row.change.value))
+    if changed:
+        most = max(changed, key=lambda row: abs(row.change.value))
         more = "more" if most.change.value > 0 else "less"
         headline += f"; most on rank {most.key[0]}, {duration(abs(most.change.value))} {more} a step"
     shown = sorted(both[:MOST_BARS], key=lambda row: int(row.key[0]))
@@ -95,12 +101,12 @@ def collectives_section(
         sent = [getattr(parts[1].get(row.key), side, None) for side in ("base_ms", "new_ms")]
         often = [side.get(row.key) for side in counts]
         fast = [side.get(row.key) for side in speeds]
-        times = [row.base_ms, row.new_ms, row.change.value, row.change.low, row.change.high]
+        times = [row.base_ms, row.new_ms, *_ends(row)]
         op, size, group = row.key
         content.append(
             [op, size if size >= 0 else None, group, *often, *times, *waits, *sent, *fast, row.p, row.answer]
         )
-    headline = _headline_of(rows, "kinds of operations", kind_words)
+    headline = _headline_of(rows, ("kind of operation", "kinds of operations"), kind_words)
     columns = (
         "op", "bytes", "group", "base_count", "new_count", "base_ms", "new_ms", "change_ms", "change_low_ms", "change_high_ms",
         "base_wait_ms", "new_wait_ms", "base_transfer_ms", "new_transfer_ms", "base_busbw_gbps", "new_busbw_gbps", "p", "answer",
@@ -119,7 +125,7 @@ def names_section(rows: Sequence[Row]) -> Result | None:
     if not rows:
         return None
     total = sum(row.change.value for row in rows)
-    headline = _headline_of(rows, "names", _name_words)
+    headline = _headline_of(rows, ("name", "names"), _name_words)
     return Result(
         "changed_names",
         "Kernels and operators",
@@ -149,15 +155,20 @@ def _chart(rows: Sequence[Row], title: str, words: Callable[[Key], str], id: str
     )  # fmt: skip
 
 
-def _headline_of(rows: Sequence[Row], what: str, words: Callable[[Key], str]) -> str:
+def _headline_of(rows: Sequence[Row], what: tuple[str, str], words: Callable[[Key], str]) -> str:
+    """`what` is one of them and several, in words."""
+    one, several = what
     changed = [row for row in rows if row.answer in ("changed", "only in BASE", "only in NEW")]
     if not changed:
         few = all(row.answer == "too few steps" for row in rows)
         why = ": so few steps, or such correlated ones, cannot show it of any" if few else ""
-        return f"None of {len(rows)} {what} is shown to change{why}"
+        none = f"None of {len(rows)} {several} is" if len(rows) > 1 else f"The only {one} is not"
+        return f"{none} shown to change{why}"
     most = changed[0]
     how = f"{duration(abs(most.change.value))} {'more' if most.change.value > 0 else 'less'} a step"
-    return f"{len(changed)} of {len(rows)} {what} changed, most {words(most.key)}: {how}"
+    if len(rows) == 1:
+        return f"The only {one} changed, {words(most.key)}: {how}"
+    return f"{len(changed)} of {len(rows)} {several} changed, most {words(most.key)}: {how}"
 
 
 def _mean_counts(runs: Sequence[RunReport]) -> dict[Key, float]:

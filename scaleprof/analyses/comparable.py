@@ -44,10 +44,10 @@ _PROPERTIES = (
     _Property("the world size", "ranks", lambda info: info.world_size),
     _Property("the framework", "framework", lambda info: info.framework),
     _Property("the model", "model", lambda info: info.model),
+    _Property("the strategy", "strategy", lambda info: info.strategy),
     _Property("the parameters", "model", lambda info: info.parameters),
     _Property("the batch of a step", "batch", _batch),
     _Property("the precision", "precision", lambda info: info.precision),
-    _Property("the strategy", "strategy", lambda info: info.strategy),
     _Property("the mesh", "strategy", _mesh),
     _Property("the device", "device", lambda info: info.device),
     _Property("the device's name", "device", lambda info: info.device_name),
@@ -80,6 +80,7 @@ def comparable(base: RunInfo, new: RunInfo, *, across: Collection[str] = (), any
     """Whether NEW may be compared with BASE, and what to keep in mind then."""
     refusals, changed, caveats = [], [], []
     follows = {words for word in across for words in _FOLLOWS.get(word, ())}
+    with_it: set[str] = set()
     for one in _PROPERTIES:
         ours, theirs = one.of(base), one.of(new)
         if ours is None or theirs is None:
@@ -92,7 +93,8 @@ def comparable(base: RunInfo, new: RunInfo, *, across: Collection[str] = (), any
             if anyway or one.across in across or one.words in follows:
                 changed.append(said)
             else:
-                refusals.append(f"{said}{_way_out(one)}")
+                refusals.append(f"{said}{', which comes with that' if one.words in with_it else _way_out(one)}")
+                with_it.update(_FOLLOWS.get(one.across, ()))
     return Comparable(tuple(refusals), tuple(changed), (*caveats, *_remarks(base, new)))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from typing import Literal
 
 import numpy as np
@@ -17,6 +18,13 @@ from scaleprof.results import Metric, Outcome, Report, Result, RunReport
 Answer = Literal["holds", "fails", "inconclusive", "unusable"]
 _OF_STEPS = ("step.", "time.", "idle.")
 """Ids of numbers that rest on steady steps."""
+MOST_SHARE = 1.5
+"""A share above this is written in percent, or is meant to be."""
+_WITHOUT_UNIT = ("share", "x", "")
+"""Units whose numbers may be written in percent."""
+MOST_ALIKE = 8
+AGAINST_BASELINE = "step time against the baseline"
+"""The demand of `--max-regression`, in words."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,8 @@ class Demand:
     limit: float
     is_least: bool
     """The limit is the smallest value allowed, else the largest."""
+    is_percent: bool = False
+    """It was written in percent."""
 
     def words(self, unit: str = "") -> str:
         """`step.time_ms <= 120 ms`."""
@@ -38,7 +48,19 @@ def demand_of(text: str, *, is_least: bool) -> Demand:
     id, _, value = text.partition("=")
     if not id.strip() or not value.strip():
         raise OptionError(f"{text!r} is not of the form METRIC=VALUE")
-    return Demand(id.strip(), number_of(value), is_least)
+    return Demand(id.strip(), number_of(value), is_least, value.strip().endswith("%"))
+
+
+def share_of(text: str) -> float:
+    """A share; OptionError for `5`, by which hardly anybody means 500 %."""
+    value = number_of(text)
+    if value > MOST_SHARE and not text.strip().endswith("%"):
+        raise OptionError(_meant(value))
+    return value
+
+
+def _meant(value: float) -> str:
+    return f"{value:g} as a share is {100 * value:g} %: write {value:g}% or {value / 100:g}, or {100 * value:g}% if that is meant"
 
 
 def number_of(text: str) -> float:
@@ -74,7 +96,7 @@ def efficiencies(report: Report, least: float) -> list[Outcome]:
 
 
 def demanded(report: Report, demand: Demand) -> list[Outcome]:
-    """A number of the comparison, else of every run that has it; `unusable` where none has."""
+    """A number of the comparison, else of every run that has it; `unusable` where none has. OptionError for a limit in another unit than it."""
     for section in report.comparison:
         for metric in section.metrics:
             if metric.id == demand.id and section.name != "overview":
@@ -101,7 +123,9 @@ def _similar(report: Report, id: str) -> str:
     sections: list[Result] = [*report.comparison, *(section for run in report.runs for section in run.sections)]
     known = sorted({metric.id for section in sections for metric in section.metrics})
     alike = [one for one in known if one.split(".")[0] == id.split(".")[0]] or known
-    return f"; there are: {', '.join(alike[:8])}" if alike else ""
+    alike.sort(key=lambda one: -SequenceMatcher(None, one, id).ratio())
+    more = f" and {len(alike) - MOST_ALIKE} more" if len(alike) > MOST_ALIKE else ""
+    return f"; there are: {', '.join(alike[:MOST_ALIKE])}{more}" if alike else ""
 
 
 def _with_interval(metric: Metric, run: RunReport) -> Metric:
@@ -127,11 +151,15 @@ def _with_interval(metric: Metric, run: RunReport) -> Metric:
 def regressed(change: Change, label: str, most: float) -> Outcome:
     """`--max-regression`: how much longer a step may take than in the baseline."""
     ratio = change.contrast.ratio
-    demand = Demand("step time against the baseline", most, False)
+    demand = Demand(AGAINST_BASELINE, most, False)
     said = change.words
     if ratio.low is None or ratio.high is None:
         return Outcome(demand.words("share"), label, "unusable", said)
     answer: Answer = "inconclusive" if change.disturbed else answer_of(ratio, demand)
+    if answer == "fails" and change.verdict != "slower":
+        answer = "inconclusive"  # the interval is too narrow where even the test says that chance brings in as much
+    elif change.verdict == "inconclusive" and not change.disturbed:
+        said = f"NEW is {percent(abs(ratio.value))} {'slower' if ratio.value > 0 else 'faster'} (95 %: {_from_to(ratio.low, ratio.high, 'share')})"
     return Outcome(demand.words("share"), label, answer, said, ratio.value, ratio.low, ratio.high, most)
 
 
@@ -146,6 +174,10 @@ def answer_of(found: Interval, demand: Demand) -> Answer:
 
 def _held(demand: Demand, metric: Metric, subject: str, *, can_have_interval: bool) -> Outcome:
     words = demand.words(metric.unit)
+    if metric.unit == "share" and demand.limit > MOST_SHARE and not demand.is_percent:
+        raise OptionError(f"{demand.id} is a share: {_meant(demand.limit)}")
+    if demand.is_percent and metric.unit not in _WITHOUT_UNIT:
+        raise OptionError(f"{demand.id} is a number of {metric.unit}: a limit in percent says nothing of it")
     if isinstance(metric.value, str):
         return Outcome(words, subject, "unusable", f"{metric.id} is no number: {metric.value}")
     if can_have_interval and metric.low is None:
@@ -160,9 +192,12 @@ def _found(metric: Metric) -> str:
     said = f"{metric.label} is {shown(metric.value, metric.unit)}"
     if metric.low is None or metric.high is None:
         return f"{said} (no interval: the value alone decides)"
-    low, high = shown(metric.low, metric.unit), shown(metric.high, metric.unit)
-    unit = high.rpartition(" ")[2]
-    return f"{said} (95 %: {low.removesuffix(f' {unit}')} to {high})"
+    return f"{said} (95 %: {_from_to(metric.low, metric.high, metric.unit)})"
+
+
+def _from_to(low: float, high: float, unit: str) -> str:
+    first, last = shown(low, unit), shown(high, unit)
+    return f"{first.removesuffix(' ' + last.rpartition(' ')[2])} to {last}".replace("-", "\N{MINUS SIGN}")
 
 
 def shown(value: float | int | str, unit: str) -> str:

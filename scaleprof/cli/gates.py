@@ -27,12 +27,12 @@ UNUSABLE = 3
 SUMMARY_VARIABLE, ACTIONS_VARIABLE = "GITHUB_STEP_SUMMARY", "GITHUB_ACTIONS"
 
 
-def _number(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+def _share(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
     """A share or a number of percent."""
-    from scaleprof.pipeline.checked import number_of
+    from scaleprof.pipeline.checked import share_of
 
     try:
-        return None if value is None else number_of(value)
+        return None if value is None else share_of(value)
     except OptionError as error:
         raise click.BadParameter(str(error), context, parameter) from error
 
@@ -59,7 +59,7 @@ ANYWAY = click.option(
 @ACROSS
 @ANYWAY
 @click.option(
-    "--least-change", "least", default="1%", show_default=True, metavar="SHARE", callback=_number,
+    "--least-change", "least", default="1%", show_default=True, metavar="SHARE", callback=_share,
     help="The smallest change of the step time that counts as one.",
 )  # fmt: skip
 @click.option("--run", "runs", multiple=True, metavar="NAME=GLOB", callback=pairs, help="Take these files as one run.")
@@ -84,7 +84,7 @@ def compare(base: AnyPath, new: AnyPath, **given: Any) -> None:
 
 @commands.command(short_help="Whether runs meet demands, for CI.")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=SOURCE)
-@click.option("--min-efficiency", metavar="SHARE", callback=_number, help="Of every series at its largest size.")
+@click.option("--min-efficiency", metavar="SHARE", callback=_share, help="Of every series at its largest size.")
 @click.option(
     "--max", "most", multiple=True, metavar="METRIC=VALUE", help="This number must not be larger; may be repeated."
 )
@@ -97,7 +97,7 @@ def compare(base: AnyPath, new: AnyPath, **given: Any) -> None:
 @click.option(
     "--max-regression",
     metavar="SHARE",
-    callback=_number,
+    callback=_share,
     help="How much longer a step may take than in the baseline; without it 5%.",
 )
 @click.option(

@@ -77,18 +77,21 @@ class Contrast:
     block_steps: int = 1
     is_by_ranks: bool = True
     """By the test of Mann and Whitney; else by Student's t."""
+    strictness: float = 1.0
+    """How many times the test's own p counts: `STRICTER` where few steps show their correlation badly."""
 
 
 def compared(base: Sequence[Values], new: Sequence[Values], spread: Spread | None = None) -> Contrast:
-    """The contrast of runs, each with one value a step, in order. With `spread`, that is the noise of a run, whatever these few say themselves.
+    """The contrast of runs, each with one value a step, in order. `spread` is the noise of a run where one side has a single one.
 
     One run on each side and no spread: by blocks of steps, and where these are too few by what the steps are worth (`STRICTER`). Else by runs:
     Student's test on their means with the pooled variance, which is no smaller than what the steps within the runs imply; from four runs on each side
-    on, the exact rank test must agree.
+    on, the exact rank test must agree. Repeats on both sides speak for themselves: other configurations may differ far less from start to start, and
+    their spread would pass noise for a change.
     """
     if len(base) == len(new) == 1 and spread is None:
         return _by_blocks(base[0], new[0])
-    return _by_runs(base, new, spread)
+    return _by_runs(base, new, spread if min(len(base), len(new)) == 1 else None)
 
 
 def verdict_of(contrast: Contrast, *, least: float = LEAST_CHANGE, p: float | None = None) -> Verdict:
@@ -189,6 +192,7 @@ def _by_blocks(base: Values, new: Values) -> Contrast:
         unit="blocks",
         block_steps=steps,
         is_by_ranks=is_by_ranks,
+        strictness=1.0 if is_by_ranks and few >= FEWEST_FOR_CORRELATION else STRICTER,
     )
 
 

@@ -4,7 +4,17 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from scaleprof.analyses.changes_pairs import run_of
-from scaleprof.analyses.demands import Answer, Demand, demand_of, demanded, efficiencies, number_of, regressed, worst_of
+from scaleprof.analyses.demands import (
+    AGAINST_BASELINE,
+    Answer,
+    Demand,
+    demand_of,
+    demanded,
+    efficiencies,
+    regressed,
+    share_of,
+    worst_of,
+)
 from scaleprof.errors import InputError, OptionError
 from scaleprof.pipeline.compared import CompareOptions, judged, report_at
 from scaleprof.pipeline.options import Options, Progress
@@ -54,9 +64,12 @@ class Checked:
             "inconclusive": "are inconclusive",
             "unusable": "cannot be answered from these data",
         }
+        if len(self.outcomes) == 1:
+            one = {**words, "holds": "holds", "fails": "fails", "inconclusive": "is inconclusive"}
+            return f"The demand {one[self.answer]}."
         counts = {said: sum(1 for one in self.outcomes if one.answer == answer) for answer, said in words.items()}
         if counts["hold"] == len(self.outcomes):
-            return f"All {len(self.outcomes)} demands hold." if len(self.outcomes) > 1 else "The demand holds."
+            return f"All {len(self.outcomes)} demands hold."
         return f"Of {len(self.outcomes)} demands {', '.join(f'{count} {said}' for said, count in counts.items() if count)}."
 
 
@@ -92,15 +105,16 @@ def _against(
 ) -> tuple[list[Outcome], list[str]]:
     """The regressions of every pair of the baseline and these runs."""
     assert demands.baseline is not None
+    words = Demand(AGAINST_BASELINE, demands.max_regression, False).words("share")
     try:
         baseline = report_at([demands.baseline], options)
-        alone, changes, _ = judged(baseline, report, compare)
+        pairs, changes, _ = judged(baseline, report, compare)
     except InputError as error:
-        words = Demand("step time against the baseline", demands.max_regression, False).words("share")
         return [Outcome(words, report.title, "unusable", f"baseline {demands.baseline.name}: {error}")], []
     remarks = [caveat for change in changes for caveat in change.sections[0].caveats]
     outcomes = [regressed(change, run_of(change).label, demands.max_regression) for change in changes]
-    return outcomes, [*alone, *remarks]
+    outcomes += [Outcome(words, report.title, "unusable", said) for said in pairs.refused]
+    return outcomes, [*pairs.alone, *remarks]
 
 
 def demands_of(least: Sequence[str], most: Sequence[str]) -> tuple[Demand, ...]:
@@ -108,4 +122,4 @@ def demands_of(least: Sequence[str], most: Sequence[str]) -> tuple[Demand, ...]:
     return (*(demand_of(text, is_least=True) for text in least), *(demand_of(text, is_least=False) for text in most))
 
 
-__all__ = ["Checked", "Demands", "check", "demands_of", "number_of"]
+__all__ = ["Checked", "Demands", "check", "demands_of", "share_of"]

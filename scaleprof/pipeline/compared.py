@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from scaleprof.analyses.base import many
 from scaleprof.analyses.changes import Change, ChangeOptions, change_of
-from scaleprof.analyses.changes_pairs import overview_of, paired, run_of
+from scaleprof.analyses.changes_pairs import Pairs, overview_of, paired, run_of
 from scaleprof.analyses.changes_rows import step_times
 from scaleprof.analyses.comparable import check_across
-from scaleprof.errors import NothingToRead, OptionError
+from scaleprof.errors import NotComparable, NothingToRead, OptionError
 from scaleprof.models.contrast import Spread, spread_of
 from scaleprof.pipeline.options import Options, Progress
 from scaleprof.pipeline.reports import analyze
@@ -51,8 +51,9 @@ def compare(
     how, options = how or CompareOptions(), options or Options()
     ours, theirs = (report_at([path], options, progress) for path in (base, new))
     pairs, changes, spread = judged(ours, theirs, how)
+    left_out = (*pairs.refused, *pairs.alone)
     runs = tuple(run_of(change) for change in changes)
-    overview = overview_of(changes, pairs, [run.label for run in runs])
+    overview = overview_of(changes, left_out, [run.label for run in runs])
     return Report(
         title=_title(base, new),
         verdict=overview.headline,
@@ -64,13 +65,18 @@ def compare(
     )
 
 
-def judged(base: Report, new: Report, how: CompareOptions) -> tuple[tuple[str, ...], list[Change], Spread | None]:
-    """Sentences on what has no partner, the change of every pair, and how much repeats differ."""
+def judged(base: Report, new: Report, how: CompareOptions) -> tuple[Pairs, list[Change], Spread | None]:
+    """What is compared with what, the change of every pair, and how much repeats differ."""
+    for side, report in (("BASE", base), ("NEW", new)):
+        if any(section.name == "change" for run in report.runs for section in run.sections):
+            raise NotComparable(
+                f"{side} is itself a comparison ({report.title}): give what it compared, or a report of `scaleprof analyze --json`"
+            )
     pairs = paired(base.runs, new.runs, across=how.across, anyway=how.anyway)
     sides = [side for pair in pairs.pairs for side in (pair.base, pair.new)]
     spread = spread_of([[step_times(run) for run in side] for side in sides])
     options = ChangeOptions(how.least)
-    return pairs.alone, [change_of(pair, options, spread) for pair in pairs.pairs], spread
+    return pairs, [change_of(pair, options, spread) for pair in pairs.pairs], spread
 
 
 def report_at(paths: Sequence[AnyPath | str], options: Options, progress: Progress | None = None) -> Report:

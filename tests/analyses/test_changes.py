@@ -5,8 +5,9 @@ import pytest
 
 from scaleprof.analyses.changes import Change, ChangeOptions, Pair, change_of
 from scaleprof.analyses.comparable import Comparable
+from scaleprof.analyses.kernels import MOST_NAMES
 from scaleprof.models.contrast import spread_of
-from scaleprof.results import RunReport
+from scaleprof.results import RunReport, Table
 from tests.analyses.making_changes import WOBBLE, collectives_table, run_of_steps
 
 MEAN = 1 + WOBBLE.mean() / 1000
@@ -130,3 +131,44 @@ def test_a_mean_that_a_few_long_steps_move_is_called_that() -> None:
     found = changed(run_of_steps(times), run_of_steps(long))
     assert found.contrast.ratio.value > 0.09
     assert found.verdict == "inconclusive"
+
+
+def test_a_rank_is_named_only_where_something_changed() -> None:
+    base = run_of_steps(100, classes={"compute": 80}, ranks={0: 80, 1: 80})
+    more = run_of_steps(100.2, classes={"compute": 80.2}, ranks={0: 80, 1: 80.2})
+    found = changed(base, more)
+    assert (found.verdict, found.cause is not None and found.cause.rank) == ("same", 1)
+    assert not [metric for metric in found.sections[0].metrics if metric.id == "change.rank"]
+
+
+def test_one_recording_given_twice_is_called_that() -> None:
+    noisy = run_of_steps(100 + 8 * WOBBLE)
+    found = changed(noisy, noisy)
+    assert found.words.startswith(
+        "Inconclusive: the means are alike, but larger changes than 1.0 % are not excluded (95 %: "
+    )
+    assert any("this is one recording, given twice" in caveat for caveat in found.sections[0].caveats)
+    other = changed(noisy, run_of_steps(100 + 8 * WOBBLE[::-1]))
+    assert not any("given twice" in caveat for caveat in other.sections[0].caveats)
+
+
+def test_p_says_that_few_steps_count_five_times() -> None:
+    def note(steps: int) -> str:
+        found = changed(run_of_steps((100 + WOBBLE)[:steps]), run_of_steps((120 + WOBBLE)[:steps]))
+        [metric] = [metric for metric in found.sections[0].metrics if metric.id == "change.p"]
+        return metric.note
+
+    assert note(11) == "Mann-Whitney, two-sided, times 5 as steps are few"
+    assert note(12) == "Mann-Whitney, two-sided"
+
+
+def test_kernels_that_only_one_side_kept_are_no_change() -> None:
+    def names(last: str) -> Table:
+        rows = [[f"k{number}", "compute", step, 1.0] for number in range(MOST_NAMES - 1) for step in range(16)]
+        return Table.of_rows(
+            ("name", "kind", "step", "ms"), [*rows, *([last, "compute", step, 0.5] for step in range(16))]
+        )
+
+    found = changed(run_of_steps(100, names=names("rare")), run_of_steps(100, names=names("as rare")))
+    [section] = [section for section in found.sections if section.name == "changed_names"]
+    assert section.headline == f"None of {MOST_NAMES - 1} names is shown to change"

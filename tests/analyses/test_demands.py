@@ -1,5 +1,7 @@
 """Limits against numbers whose interval is known: on one side, on the other, and across."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from scaleprof.analyses.demands import (
     efficiencies,
     number_of,
     regressed,
+    share_of,
     worst_of,
 )
 from scaleprof.errors import OptionError
@@ -134,3 +137,64 @@ def test_the_worst_answer_is_the_answer() -> None:
     assert of("holds", "inconclusive", "unusable") == "unusable"
     assert of("holds", "inconclusive") == "inconclusive"
     assert of("holds") == "holds"
+
+
+def test_five_is_no_share() -> None:
+    assert [share_of(text) for text in ("5%", "0.05", "1.5", "500%", "-5%")] == [0.05, 0.05, 1.5, 5.0, -0.05]
+    with pytest.raises(OptionError, match=r"^5 as a share is 500 %: write 5% or 0\.05, or 500% if that is meant$"):
+        share_of("5")
+
+
+def test_percent_are_remembered() -> None:
+    assert demand_of("x=20 %", is_least=False) == Demand("x", 0.2, False, True)
+    assert demand_of("x=0.2", is_least=True) == Demand("x", 0.2, True, False)
+
+
+@pytest.mark.parametrize(("unit", "limit"), [("share", 1.5), ("ms", 99.0), ("", 7.0), ("x", 3.0)])
+def test_numbers_of_their_own_unit_are_limits(unit: str, limit: float) -> None:
+    section = Result("step", "", "", (Metric("step.x", "X", 1.0, unit),))
+    run = run_of_steps(100)
+    report = Report("job", "", (replace(run, sections=(*run.sections, section)),))
+    [found] = demanded(report, Demand("step.x", limit, False))
+    assert found.answer == "holds"
+    percent = Demand("step.x", limit, False, is_percent=True)
+    if unit == "ms":
+        with pytest.raises(OptionError, match="a number of ms"):
+            demanded(report, percent)
+    else:
+        assert [one.answer for one in demanded(report, percent)] == ["holds"]
+    with pytest.raises(OptionError, match=r"is a share: 1\.6 as a share is 160 %"):
+        demanded(report_with("share"), Demand("step.x", 1.6, False))
+
+
+def report_with(unit: str) -> Report:
+    run = run_of_steps(100)
+    return Report(
+        "job", "", (replace(run, sections=(*run.sections, Result("a", "", "", (Metric("step.x", "X", 1.0, unit),)))),)
+    )
+
+
+def test_nearest_names_come_first() -> None:
+    metrics = [Metric(f"step.{name}", "", 1.0) for name in ("a", "b", "c", "d", "e", "f", "g", "h", "time_ms")]
+    report = Report("job", "", (), (Result("s", "", "", tuple(metrics)),))
+    [found] = demanded(report, Demand("step.tme_ms", 5, False))
+    assert found.text.startswith("no run has the number step.tme_ms; there are: step.time_ms, step.")
+    assert found.text.endswith(" and 1 more")
+
+
+def test_a_regression_that_chance_brings_in_does_not_fail() -> None:
+    # Eight steps that drift are worth hardly one: the interval of their mean excludes 5 %, the test can never tell.
+    drift = 100 + np.linspace(0, 3, 8)
+    change = change_of(
+        Pair((run_of_steps(drift),), (run_of_steps(drift + 20),), Comparable((), (), ())), ChangeOptions()
+    )
+    assert change.contrast.ratio.low is not None
+    assert change.contrast.ratio.low > 0.05
+    assert change.verdict == "inconclusive"
+    found = regressed(change, "job", 0.05)
+    assert found.answer == "inconclusive"
+    assert "can never tell that from chance" in found.text
+    # Against a limit that the interval is below it holds, and the text does not call that inconclusive.
+    found = regressed(change, "job", 0.5)
+    assert found.answer == "holds"
+    assert found.text.startswith("NEW is 19.7 % slower (95 %: ")

@@ -76,6 +76,12 @@ def test_compare_says_why_it_refuses(capsys: pytest.CaptureFixture[str]) -> None
         (["--max", "no.such_number=1"], 3),
         ([], 2),
         (["--max-regression", "5%"], 2),
+        (["--max", "time.idle_share=20"], 2),
+        (["--max", "time.idle_share=20%"], 0),
+        (["--max", "step.time_ms=5%"], 2),
+        (["--baseline", "x", "--max-regression", "5"], 2),
+        (["--min-efficiency", "80"], 2),
+        (["--min-efficiency", "nan"], 2),
         (["--min-efficiency", "0.6", "--inconclusive", "maybe"], 2),
     ],
 )

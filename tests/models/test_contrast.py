@@ -137,3 +137,41 @@ def test_chance_passes_for_a_change_no_more_often_than_the_level() -> None:
         assert found.covered >= 0.9, (steps, phi)
     assert rates(50, 0.3, 40, seed=7).found >= 0.9
     assert rates_of_repeats(3, 60, seed=7).wrong <= 0.08
+
+
+def test_repeats_of_a_pair_speak_for_themselves() -> None:
+    # Other configurations differ by 0.1 % from start to start, this one by 3 %: their spread would make 4 % certain.
+    base, new = ([np.full(6, mean) for mean in means] for means in ((97.0, 100.0, 103.0), (101.0, 104.0, 107.0)))
+    quiet = [[np.full(6, mean) for mean in (99.9, 100.0, 100.1)] for _ in range(6)]
+    spread = spread_of([base, new, *quiet])
+    assert spread is not None
+    assert spread.freedom == 16
+    found = compared(base, new, spread)
+    # Pooled variance 9, error 3 sqrt(2/3) = 2.449, t(4) = 2.776.
+    assert found.change.high == pytest.approx(4 + 2.776445 * 3 * math.sqrt(2 / 3), rel=1e-6)
+    assert verdict_of(found) == "inconclusive"
+    single = compared(base, new[1:2], spread)
+    half = 2.119905 * spread.sigma * 102 * math.sqrt(1 / 3 + 1)
+    assert single.change.high == pytest.approx(4 + half, rel=1e-6), "one run on a side borrows what all repeats say"
+
+
+def test_noise_of_one_configuration_is_not_judged_by_the_quiet_ones() -> None:
+    random = np.random.default_rng(11)
+
+    def side(spread: float) -> list[np.ndarray]:
+        return [100 * np.exp(spread * random.normal()) + np.zeros(6) for _ in range(3)]
+
+    wrong = 0
+    for _ in range(200):
+        pairs = [(side(noise), side(noise)) for noise in (0.002, 0.002, 0.03)]
+        spread = spread_of([one for pair in pairs for one in pair])
+        wrong += verdict_of(compared(*pairs[2], spread)) in ("slower", "faster")
+    assert wrong <= 20, "5 % of 200 are 10; judged by the spread of all three it is a fifth of them"
+
+
+def test_how_many_times_the_tests_p_counts_is_said() -> None:
+    for steps, times in ((FEWEST_FOR_CORRELATION - 1, STRICTER), (FEWEST_FOR_CORRELATION, 1.0)):
+        found = compared([100 + WOBBLE[:steps]], [112 + WOBBLE[:steps]])
+        assert found.strictness == times
+        assert found.p == pytest.approx(times * 2 / math.comb(2 * steps, steps), rel=1e-9)
+    assert compared([np.full(6, 1.0)] * 2, [np.full(6, 1.0)] * 2).strictness == 1.0

@@ -108,7 +108,8 @@ def test_studies_are_paired_by_size_and_the_rest_is_named() -> None:
     sizes = {n: run_of_steps(100 / n, info=replace(INFO, world_size=n, name=f"job-{n}")) for n in (1, 2, 4)}
     slower = {n: run_of_steps(120 / n, info=replace(INFO, world_size=n, name=f"job-{n}")) for n in (2, 4, 8)}
     base, new = (Report("study", "", tuple(runs.values())) for runs in (sizes, slower))
-    alone, changes, _ = judged(base, new, CompareOptions())
+    pairs, changes, _ = judged(base, new, CompareOptions())
+    alone = pairs.alone
     assert [(one.pair.base[0].info.world_size, one.verdict) for one in changes] == [(2, "slower"), (4, "slower")]
     assert alone == ("job-1 (1 rank) is in BASE alone", "job-8 (8 ranks) is in NEW alone")
     overview = overview_of(changes, alone, ["two", "four"])
