@@ -46,7 +46,7 @@ def facts_of(path: AnyPath) -> FileFacts | None:
     if start not in (b"{", b"["):
         is_zip = head.startswith(_ZIP)
         reason = (
-            "is a zip archive: unpack it, or pack the traces as .tar.gz"
+            "is a zip archive: call it .zip and it is unpacked"
             if is_zip
             else f"is not JSON: it starts with {head[:20]!r}"
         )

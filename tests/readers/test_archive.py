@@ -221,6 +221,12 @@ def test_what_a_zip_cannot_give_is_said(tmp_path: Path) -> None:
         unpacked(path)
 
 
+def test_a_zip_with_the_name_of_a_trace_is_told(tmp_path: Path) -> None:
+    path = ranks(tmp_path, "job.zip").rename(tmp_path / "rank0.json")
+    with pytest.raises(NothingToRead, match=r"rank0\.json: is a zip archive: call it \.zip and it is unpacked"):
+        find_runs([path])
+
+
 def test_a_long_list_of_members_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = ranks(tmp_path, "job.zip")
     monkeypatch.setattr(members_module, "_LARGEST_LIST", 100)
