@@ -27,7 +27,7 @@ from measuring import (
 FIXED_MB, ROW_BYTES = 100, 40
 AGAIN = 5.0
 """How many times less CPU a second analysis of the same files should take."""
-_READ = "import sys; from pathlib import Path; from scaleprof.readers.kineto import read_columns; read_columns([Path(sys.argv[1])])"
+_READ = "import sys; from pathlib import Path; from scaleprof.readers.kineto.kineto import read_columns; read_columns([Path(sys.argv[1])])"
 
 
 @dataclass(frozen=True)

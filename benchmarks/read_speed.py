@@ -174,15 +174,15 @@ def _pieces(path: Path) -> Iterator[bytes]:
 
 
 def _scaleprof(path: Path) -> Callable[[], int]:
-    from scaleprof.readers.kineto import read_columns
+    from scaleprof.readers.kineto.kineto import read_columns
 
     return lambda: len(read_columns([path]).start_ns)
 
 
 def _msgspec(path: Path) -> Callable[[], int]:
-    from scaleprof.readers.gather import Gathered
+    from scaleprof.readers.json_text.text import pieces
+    from scaleprof.readers.kineto.gather import Gathered
     from scaleprof.readers.schema import MANY, ONE
-    from scaleprof.readers.text import pieces
 
     def run() -> int:
         gathered = Gathered()

@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.measuring import machine, table, verdict
 from scaleprof.align import RankFacts, align
-from scaleprof.analyses.run_graph import RunGraph, run_graph
+from scaleprof.analyses.replay.run_graph import RunGraph, run_graph
 from scaleprof.models.replay import schedule
 from scaleprof.pipeline import facts_of_rank
 from scaleprof.readers import find_runs

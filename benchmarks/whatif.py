@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.measuring import table
 from scaleprof import analyze
-from scaleprof.analyses.edits import Edit
+from scaleprof.analyses.replay.edits import Edit
 from scaleprof.pipeline import what_if
 
 SAMPLES = Path(__file__).parent.parent / "sample_traces"

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from scaleprof.readers import find_runs, read_rank
-from scaleprof.readers.xplane_schema import messages
+from scaleprof.readers.xplane.schema import messages
 from scaleprof.run import RankFiles
 from tests.readers.making_xplanes import Plane, collective, environment, group_of, op, part, step
 

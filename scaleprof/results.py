@@ -169,7 +169,7 @@ class Result:
     caveats: tuple[str, ...] = ()
     """What could not be seen or may be wrong, one sentence each."""
     timeline: Table | None = None
-    """Slices of some steps for the report's own picture, one row each (`analyses.timeline`); in no JSON."""
+    """Slices of some steps for the report's own picture, one row each (`analyses.timeline.timeline`); in no JSON."""
     variants: "tuple[Variant, ...]" = ()
     """How the section of a comparison reads where one series or one run is selected."""
 
@@ -213,7 +213,7 @@ class RunReport:
     sections: tuple[Result, ...]
     caveats: tuple[str, ...] = ()
     by_step: Mapping[str, Table] = field(default_factory=dict)
-    """What each steady step was, for comparing runs (`analyses.by_step`); shown nowhere."""
+    """What each steady step was, for comparing runs (`analyses.changes.by_step`); shown nowhere."""
 
     @property
     def label(self) -> str:

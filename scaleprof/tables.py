@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from scaleprof.analyses.base import many
-from scaleprof.analyses.measured_table import Stated, conclude
-from scaleprof.analyses.study import ScalingOptions
+from scaleprof.analyses.scaling.measured_table import Stated, conclude
+from scaleprof.analyses.scaling.study import ScalingOptions
 from scaleprof.errors import InputError
-from scaleprof.readers.measurements import read_measurements
+from scaleprof.readers.tables.measurements import read_measurements
 from scaleprof.remote import AnyPath
 from scaleprof.results import Chip, Report, made_now
 

@@ -49,6 +49,14 @@ MAY_IMPORT = {
     "__init__": {"collect", "errors", "pipeline", "results"},
 }
 
+FOLDERS = {
+    "analyses": [
+        "account", "communication", "machine", "replay", "scaling", "stragglers", "findings", "strategies", "timeline", "changes",
+    ],
+    "readers": ["json_text", "kineto", "xplane", "recorded", "ascend", "horovod", "finding", "tables"],
+}  # fmt: skip
+"""A folder in one of these parts uses what stands before it, and what lies beside the folders."""
+
 INSIDE_THE_JOB = {"launch/demo_job.py", "launch/emulated.py", "launch/strategy_jobs.py", "launch/sync_batch_norm.py"}
 """These run inside the training process, as a user's script does: they use the recorder, and torch, like one."""
 
@@ -99,6 +107,21 @@ def test_every_part_of_the_package_has_its_place_in_the_drawing() -> None:
 def test_families_never_import_each_other() -> None:
     for family in FAMILIES:
         assert not MAY_IMPORT[family] & (FAMILIES - {family})
+
+
+@pytest.mark.parametrize("part", FOLDERS)
+def test_folders_of_a_part_use_those_before_them(part: str) -> None:
+    for place, folder in enumerate(FOLDERS[part]):
+        later = {f"{part}.{name}" for name in FOLDERS[part][place + 1 :]}
+        for file in (PACKAGE / part / folder).glob("*.py"):
+            used = {".".join(module.split(".")[:2]) for module in imports(file, lazy=False) | imports(file, lazy=True)}
+            assert not used & later, f"{file.name} is in {folder}"
+
+
+def test_every_folder_has_its_place() -> None:
+    for part, folders in FOLDERS.items():
+        there = {path.name for path in (PACKAGE / part).iterdir() if (path / "__init__.py").exists()}
+        assert set(folders) == there
 
 
 def third_party(file: Path) -> set[str]:

@@ -6,7 +6,7 @@ import pytest
 
 from scaleprof import Report, analyze
 from scaleprof.readers import find_runs, read_rank
-from scaleprof.readers.timeline import read_timeline
+from scaleprof.readers.horovod.timeline import read_timeline
 from scaleprof.results import RunReport
 from scaleprof.run import horovod_timeline_of
 

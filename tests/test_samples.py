@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scaleprof import Report, analyze
-from scaleprof.analyses.account import account, activities_of
+from scaleprof.analyses.account.account import account, activities_of
 from scaleprof.intervals import Spans, covered, intersect
 from scaleprof.readers import find_runs, read_rank
 from scaleprof.results import RunReport

@@ -1,29 +1,29 @@
 """The tables of contents: every question asked about one run (ANALYSES) and about several (COMPARISONS), in the order of the report."""
 
+from scaleprof.analyses.account.flops import FLOPS
+from scaleprof.analyses.account.idle import IDLE
+from scaleprof.analyses.account.kernels import KERNELS
+from scaleprof.analyses.account.steps import STEPS
+from scaleprof.analyses.account.time import TIME
 from scaleprof.analyses.base import Analysis, Comparison, Fact
-from scaleprof.analyses.collectives import COLLECTIVES
-from scaleprof.analyses.critical import CRITICAL
-from scaleprof.analyses.efficiency import EFFICIENCY
-from scaleprof.analyses.findings import FINDINGS
-from scaleprof.analyses.flops import FLOPS
-from scaleprof.analyses.growth import GROWTH
-from scaleprof.analyses.hardware import HARDWARE
-from scaleprof.analyses.hierarchy import HIERARCHY
-from scaleprof.analyses.idle import IDLE
-from scaleprof.analyses.kernels import KERNELS
-from scaleprof.analyses.links import LINKS, LinkOptions
+from scaleprof.analyses.communication.collectives import COLLECTIVES
+from scaleprof.analyses.communication.links import LINKS, LinkOptions
+from scaleprof.analyses.findings.findings import FINDINGS
+from scaleprof.analyses.machine.hardware import HARDWARE
 from scaleprof.analyses.overview import OVERVIEW
-from scaleprof.analyses.prices import EXTRAS, PRICES
-from scaleprof.analyses.ranks import RANKS
-from scaleprof.analyses.scaling import SCALING
-from scaleprof.analyses.steps import STEPS
-from scaleprof.analyses.stragglers import STRAGGLERS
-from scaleprof.analyses.strategies import STRATEGIES
-from scaleprof.analyses.study import ScalingOptions
-from scaleprof.analyses.tasks import TASK_SCALING, TASKS
-from scaleprof.analyses.time import TIME
-from scaleprof.analyses.timeline import TIMELINE
-from scaleprof.analyses.whatif import WHATIF
+from scaleprof.analyses.replay.critical import CRITICAL
+from scaleprof.analyses.replay.whatif import WHATIF
+from scaleprof.analyses.scaling.efficiency import EFFICIENCY
+from scaleprof.analyses.scaling.growth import GROWTH
+from scaleprof.analyses.scaling.hierarchy import HIERARCHY
+from scaleprof.analyses.scaling.scaling import SCALING
+from scaleprof.analyses.scaling.study import ScalingOptions
+from scaleprof.analyses.stragglers.ranks import RANKS
+from scaleprof.analyses.stragglers.stragglers import STRAGGLERS
+from scaleprof.analyses.stragglers.tasks import TASK_SCALING, TASKS
+from scaleprof.analyses.strategies.prices import EXTRAS, PRICES
+from scaleprof.analyses.strategies.strategies import STRATEGIES
+from scaleprof.analyses.timeline.timeline import TIMELINE
 
 ANALYSES: tuple[Analysis, ...] = (
     FINDINGS,

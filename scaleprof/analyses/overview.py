@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from scaleprof.align import RunView
+from scaleprof.analyses.account.steps import conclude as conclude_steps
+from scaleprof.analyses.account.time import Leaves, leaves_of, spoken
+from scaleprof.analyses.account.time import conclude as conclude_time
 from scaleprof.analyses.base import LEAF_COLORS, MOST_IN_A_SENTENCE, Comparison, leaf_labels, many, percent
-from scaleprof.analyses.series import find_series
-from scaleprof.analyses.steps import conclude as conclude_steps
-from scaleprof.analyses.study import Scaled, ScalingOptions, scaled
-from scaleprof.analyses.time import Leaves, leaves_of, spoken
-from scaleprof.analyses.time import conclude as conclude_time
+from scaleprof.analyses.scaling.series import find_series
+from scaleprof.analyses.scaling.study import Scaled, ScalingOptions, scaled
 from scaleprof.results import Axis, Chart, Layer, Metric, Result, Table, Variant
 
 

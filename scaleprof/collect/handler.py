@@ -1,7 +1,7 @@
 """`scaleprof.trace_handler`: a run directory from the `torch.profiler.profile` that a training has already.
 
 Each of the profiler's traces becomes a window beside our record of the rank. There are no steps of ours: the reader takes those that the
-profiler marks in its files (`readers/recorded.py`), which is why the record says no level.
+profiler marks in its files (`readers/recorded/recorded.py`), which is why the record says no level.
 """
 
 import gc

@@ -5,7 +5,7 @@ would bring; `exported.py` writes for other people's viewers.
 """
 
 from scaleprof.align import RankFacts
-from scaleprof.analyses.edits import PAUSES, Edit
+from scaleprof.analyses.replay.edits import PAUSES, Edit
 from scaleprof.export.selection import Selection
 from scaleprof.pipeline.checked import Checked, Demands, check
 from scaleprof.pipeline.compared import CompareOptions, compare

@@ -3,8 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from scaleprof.analyses.changes_pairs import run_of
-from scaleprof.analyses.demands import (
+from scaleprof.analyses.changes.demands import (
     AGAINST_BASELINE,
     Answer,
     Demand,
@@ -15,6 +14,7 @@ from scaleprof.analyses.demands import (
     share_of,
     worst_of,
 )
+from scaleprof.analyses.changes.pairs import run_of
 from scaleprof.errors import InputError, OptionError
 from scaleprof.pipeline.compared import CompareOptions, judged, report_at
 from scaleprof.pipeline.options import Options, Progress

@@ -4,10 +4,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from scaleprof.analyses.base import many
-from scaleprof.analyses.changes import Change, ChangeOptions, change_of
-from scaleprof.analyses.changes_pairs import Pairs, overview_of, paired, run_of
-from scaleprof.analyses.changes_rows import step_times
-from scaleprof.analyses.comparable import check_across
+from scaleprof.analyses.changes.changes import Change, ChangeOptions, change_of
+from scaleprof.analyses.changes.comparable import check_across
+from scaleprof.analyses.changes.pairs import Pairs, overview_of, paired, run_of
+from scaleprof.analyses.changes.rows import step_times
 from scaleprof.errors import NotComparable, NothingToRead, OptionError
 from scaleprof.models.contrast import Spread, spread_of
 from scaleprof.pipeline.options import Options, Progress
@@ -23,7 +23,7 @@ class CompareOptions:
     """What may be compared, and what counts as a change."""
 
     across: Collection[str] = ()
-    """Properties that were changed on purpose (`analyses.comparable.ACROSS`)."""
+    """Properties that were changed on purpose (`analyses.changes.comparable.ACROSS`)."""
     anyway: bool = False
     """Compare whatever differs."""
     least: float = ChangeOptions.least

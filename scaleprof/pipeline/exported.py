@@ -13,7 +13,7 @@ import numpy as np
 
 from scaleprof.align import RunView
 from scaleprof.analyses.base import listed, many, some
-from scaleprof.analyses.hardware import COUNTERS
+from scaleprof.analyses.machine.hardware import COUNTERS
 from scaleprof.errors import InputError, OptionError
 from scaleprof.export.about import AboutRank, AboutRun, about_rank
 from scaleprof.export.chrome import ChromeWriter

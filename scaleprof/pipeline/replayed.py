@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 
-from scaleprof.analyses.edits import Edit
-from scaleprof.analyses.operation_table import conclude as conclude_operation_table
-from scaleprof.analyses.whatif import answer_to
+from scaleprof.analyses.replay.edits import Edit
+from scaleprof.analyses.replay.whatif import answer_to
+from scaleprof.analyses.stragglers.operation_table import conclude as conclude_operation_table
 from scaleprof.errors import InputError, OptionError
 from scaleprof.pipeline.facts import facts_of_all, view_of
 from scaleprof.pipeline.options import Options, Progress
 from scaleprof.pipeline.reports import title_of
 from scaleprof.readers import find_runs
-from scaleprof.readers.operation_table import read_operation_table
+from scaleprof.readers.tables.operation_table import read_operation_table
 from scaleprof.remote import AnyPath, path_of
 from scaleprof.results import Report, RunReport, made_now
 from scaleprof.run import RunInfo

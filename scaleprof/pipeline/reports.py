@@ -10,20 +10,20 @@ from typing import Any
 
 from scaleprof.align import RunView
 from scaleprof.analyses import ANALYSES, COMPARISONS, Analysis, Comparison
+from scaleprof.analyses.account.steps import RUNQ_LIMIT, runq_share, steady_steps
 from scaleprof.analyses.base import listed, many, percent
-from scaleprof.analyses.by_step import by_step_of
-from scaleprof.analyses.gains import with_replayed_gains
-from scaleprof.analyses.links import LinkOptions
-from scaleprof.analyses.series import find_series
-from scaleprof.analyses.steps import RUNQ_LIMIT, runq_share, steady_steps
+from scaleprof.analyses.changes.by_step import by_step_of
+from scaleprof.analyses.communication.links import LinkOptions
+from scaleprof.analyses.findings.gains import with_replayed_gains
+from scaleprof.analyses.scaling.series import find_series
 from scaleprof.analyses.thresholds import thresholds_of
 from scaleprof.errors import InputError, ScaleprofError
 from scaleprof.pipeline.facts import facts_of_all, fenced, view_of
 from scaleprof.pipeline.options import Options, Progress
 from scaleprof.pipeline.redacted import redacted_facts, redaction_of
 from scaleprof.readers import find_runs
-from scaleprof.readers.archive import shown_name
-from scaleprof.readers.nccl_tests import read_link_reference
+from scaleprof.readers.finding.archive import shown_name
+from scaleprof.readers.tables.nccl_tests import read_link_reference
 from scaleprof.remote import AnyPath, path_of
 from scaleprof.results import Chip, Report, Result, RunReport, SeriesOfRuns, Table, made_now
 from scaleprof.run import RankFiles, Run, RunInfo

@@ -6,18 +6,18 @@
 from collections.abc import Sequence
 
 from scaleprof.errors import InputError
-from scaleprof.readers.ascend import facts_of as ascend_facts_of
-from scaleprof.readers.ascend import read_ascend
+from scaleprof.readers.ascend.ascend import facts_of as ascend_facts_of
+from scaleprof.readers.ascend.ascend import read_ascend
 from scaleprof.readers.base import Reader
-from scaleprof.readers.coordinator import with_timeline
-from scaleprof.readers.facts import facts_of
-from scaleprof.readers.find import find_in
-from scaleprof.readers.foreign import read_foreign
-from scaleprof.readers.horovod import facts_of as horovod_facts_of
-from scaleprof.readers.horovod import read_horovod
-from scaleprof.readers.recorded import read_recorded
-from scaleprof.readers.xplane import facts_of as xplane_facts_of
-from scaleprof.readers.xplane import read_xplane
+from scaleprof.readers.finding.find import find_in
+from scaleprof.readers.horovod.coordinator import with_timeline
+from scaleprof.readers.horovod.horovod import facts_of as horovod_facts_of
+from scaleprof.readers.horovod.horovod import read_horovod
+from scaleprof.readers.kineto.facts import facts_of
+from scaleprof.readers.kineto.foreign import read_foreign
+from scaleprof.readers.recorded.recorded import read_recorded
+from scaleprof.readers.xplane.xplane import facts_of as xplane_facts_of
+from scaleprof.readers.xplane.xplane import read_xplane
 from scaleprof.remote import AnyPath
 from scaleprof.run import RankFiles, Run
 from scaleprof.trace import Trace

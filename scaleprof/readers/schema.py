@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from scaleprof.readers.base import CommNote
-from scaleprof.readers.broken import BAD_TEXT
+from scaleprof.readers.json_text.broken import BAD_TEXT
 from scaleprof.trace import UNKNOWN
 
 Number = int | float | str | None

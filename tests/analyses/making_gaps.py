@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from scaleprof.analyses.gaps import idle, idle_names
-from scaleprof.analyses.host import Cause
+from scaleprof.analyses.account.gaps import idle, idle_names
+from scaleprof.analyses.account.host import Cause
 from scaleprof.trace import Kind, Trace
 from tests.making import HOST, STREAM_7, STREAM_20, Event, Made, make_trace
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaleprof.align import CLASSES
-from scaleprof.analyses.account import METHODS, account, segments
+from scaleprof.analyses.account.account import METHODS, account, segments
 from scaleprof.trace import UNKNOWN, Kind
 from tests.making import HOST, STREAM_7, STREAM_20, WORKER, Event, Made, Step, make_trace, waits_of
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scaleprof.analyses import by_step
-from scaleprof.analyses.by_step import by_step_of
-from scaleprof.analyses.kernels import MOST_COLUMNS, MOST_NAMES, name_steps
+from scaleprof.analyses.account.kernels import MOST_COLUMNS, MOST_NAMES, name_steps
+from scaleprof.analyses.changes import by_step
+from scaleprof.analyses.changes.by_step import by_step_of
 from scaleprof.trace import Kind
 from tests.making import HOST, Event, Made, Step, make_trace, make_view, regular_job
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from scaleprof.analyses import chains as chains_of_ranks
-from scaleprof.analyses.chain_nodes import Doing
-from scaleprof.analyses.chains import chains
+from scaleprof.analyses.replay import chains as chains_of_ranks
+from scaleprof.analyses.replay.chain_nodes import Doing
+from scaleprof.analyses.replay.chains import chains
 from scaleprof.results import Table
 from scaleprof.trace import Kind, StreamWaits, Trace
 from tests.analyses.making_gaps import STREAM_20, US, gemm, launch, span, traced

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from scaleprof.analyses.changes import Change, ChangeOptions, Pair, change_of
-from scaleprof.analyses.comparable import Comparable
-from scaleprof.analyses.kernels import MOST_NAMES
+from scaleprof.analyses.account.kernels import MOST_NAMES
+from scaleprof.analyses.changes.changes import Change, ChangeOptions, Pair, change_of
+from scaleprof.analyses.changes.comparable import Comparable
 from scaleprof.models.contrast import spread_of
 from scaleprof.results import RunReport, Table
 from tests.analyses.making_changes import WOBBLE, collectives_table, run_of_steps

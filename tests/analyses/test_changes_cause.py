@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from scaleprof.analyses.changes_cause import Cause, Tables, cause_of, kind_words
-from scaleprof.analyses.changes_rows import Key, Row
+from scaleprof.analyses.changes.cause import Cause, Tables, cause_of, kind_words
+from scaleprof.analyses.changes.rows import Key, Row
 from scaleprof.models.statistics import Interval
 from scaleprof.results import RunReport
 from tests.analyses.making_changes import run_of_steps

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from scaleprof.analyses.changes import Change, ChangeOptions, change_of
-from scaleprof.analyses.changes_pairs import MOST_TILES, Pairs, overview_of, paired, run_of
+from scaleprof.analyses.changes.changes import Change, ChangeOptions, change_of
+from scaleprof.analyses.changes.pairs import MOST_TILES, Pairs, overview_of, paired, run_of
 from scaleprof.errors import NotComparable
 from scaleprof.results import RunReport
 from scaleprof.run import Emulated

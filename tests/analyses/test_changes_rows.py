@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from scaleprof.analyses.changes_rows import (
+from scaleprof.analyses.changes.rows import (
     MOST_TESTED,
     Row,
     classes_in,

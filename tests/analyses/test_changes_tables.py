@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from scaleprof.analyses.changes_cause import Tables
-from scaleprof.analyses.changes_rows import Answer, Key, Row
-from scaleprof.analyses.changes_tables import (
+from scaleprof.analyses.changes.cause import Tables
+from scaleprof.analyses.changes.rows import Answer, Key, Row
+from scaleprof.analyses.changes.tables import (
     MOST_BARS,
     MOST_KINDS,
     collectives_section,

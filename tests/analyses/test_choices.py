@@ -7,8 +7,16 @@ import pytest
 
 from scaleprof import analyze
 from scaleprof.align import RunView
-from scaleprof.analyses.choices import Choice, caveats_of, charts_of, find_choices, memory_at, metrics_of, table_of
-from scaleprof.analyses.study import ScalingOptions
+from scaleprof.analyses.scaling.study import ScalingOptions
+from scaleprof.analyses.strategies.choices import (
+    Choice,
+    caveats_of,
+    charts_of,
+    find_choices,
+    memory_at,
+    metrics_of,
+    table_of,
+)
 from scaleprof.synth.spec import Spec
 from scaleprof.synth.writing import write_job
 from tests.making import make_view, regular_job

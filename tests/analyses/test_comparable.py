@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from scaleprof.analyses.comparable import ACROSS, check_across, comparable
+from scaleprof.analyses.changes.comparable import ACROSS, check_across, comparable
 from scaleprof.errors import OptionError
 from scaleprof.run import Emulated, RunInfo
 

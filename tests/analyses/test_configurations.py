@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from scaleprof.align import RunView
-from scaleprof.analyses.configurations import find_rivals
-from scaleprof.analyses.study import ScalingOptions
+from scaleprof.analyses.scaling.study import ScalingOptions
+from scaleprof.analyses.strategies.configurations import find_rivals
 from scaleprof.results import Table
 from scaleprof.run import Emulated
 from tests.making import Made, make_view, regular_job

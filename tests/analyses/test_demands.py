@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scaleprof.analyses.changes import ChangeOptions, Pair, change_of
-from scaleprof.analyses.comparable import Comparable
-from scaleprof.analyses.demands import (
+from scaleprof.analyses.changes.changes import ChangeOptions, Pair, change_of
+from scaleprof.analyses.changes.comparable import Comparable
+from scaleprof.analyses.changes.demands import (
     Demand,
     answer_of,
     demand_of,

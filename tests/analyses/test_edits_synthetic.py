@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from scaleprof.analyses.editor import Editor
-from scaleprof.analyses.edits import Edit
-from scaleprof.analyses.run_graph import run_graph
+from scaleprof.analyses.replay.editor import Editor
+from scaleprof.analyses.replay.edits import Edit
+from scaleprof.analyses.replay.run_graph import run_graph
 from scaleprof.synth.spec import Spec
 from scaleprof.synth.writing import write_job
 from tests.analyses.making_graphs import recorded

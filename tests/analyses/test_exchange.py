@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from scaleprof import Report, analyze
-from scaleprof.analyses import exchange
+from scaleprof.analyses.communication import exchange
 from scaleprof.synth.spec import Spec
 from scaleprof.synth.writing import write_job
 

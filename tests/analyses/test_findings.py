@@ -8,7 +8,7 @@ import pytest
 
 from scaleprof import analyze
 from scaleprof.analyses import ANALYSES
-from scaleprof.analyses.findings import EVIDENCE
+from scaleprof.analyses.findings.findings import EVIDENCE
 from scaleprof.analyses.remedies import REMEDIES
 from scaleprof.pipeline import Options
 from scaleprof.results import Finding

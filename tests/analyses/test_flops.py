@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.utils import flop_counter
 
-from scaleprof.analyses import flops
-from scaleprof.analyses.flops import counted
-from scaleprof.readers.foreign import read_foreign
+from scaleprof.analyses.account import flops
+from scaleprof.analyses.account.flops import counted
+from scaleprof.readers.kineto.foreign import read_foreign
 from scaleprof.results import Metric, Result
 from scaleprof.run import RankFiles, RankInfo
 from scaleprof.trace import UNKNOWN, Kind, Trace

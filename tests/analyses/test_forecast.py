@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from scaleprof.align import RunView
-from scaleprof.analyses import scaling
-from scaleprof.analyses.forecast import Forecast, forecast
-from scaleprof.analyses.series import find_series
-from scaleprof.analyses.study import ScalingOptions, scaled
+from scaleprof.analyses.scaling import scaling
+from scaleprof.analyses.scaling.forecast import Forecast, forecast
+from scaleprof.analyses.scaling.series import find_series
+from scaleprof.analyses.scaling.study import ScalingOptions, scaled
 from scaleprof.pipeline import analyze
 from scaleprof.results import Result, Table
 from tests.analyses.test_scaling import starved

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from scaleprof.align import LEAVES
-from scaleprof.analyses.forecast import forecast
-from scaleprof.analyses.forecast_parts import components_table
-from scaleprof.analyses.parts import parts_of
-from scaleprof.analyses.series import find_series
-from scaleprof.analyses.study import ScalingOptions, scaled
+from scaleprof.analyses.scaling.forecast import forecast
+from scaleprof.analyses.scaling.forecast_parts import components_table
+from scaleprof.analyses.scaling.parts import parts_of
+from scaleprof.analyses.scaling.series import find_series
+from scaleprof.analyses.scaling.study import ScalingOptions, scaled
 from scaleprof.models.extrapolation import trust_in
 from scaleprof.pipeline import Options, analyze
 from scaleprof.synth.spec import Spec

@@ -1,7 +1,7 @@
 """The front on paper: who beats whom, ties and overlapping intervals included."""
 
-from scaleprof.analyses.configurations import Configuration
-from scaleprof.analyses.front import beaten_by, front_of, is_on_front
+from scaleprof.analyses.strategies.configurations import Configuration
+from scaleprof.analyses.strategies.front import beaten_by, front_of, is_on_front
 from scaleprof.models.statistics import Interval
 
 

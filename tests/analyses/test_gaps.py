@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaleprof.analyses.account import METHODS, account, activities_of
-from scaleprof.analyses.arrivals import _parts
-from scaleprof.analyses.gaps import MOST_NAMES, idle, idle_names
-from scaleprof.analyses.host import Cause
+from scaleprof.analyses.account.account import METHODS, account, activities_of
+from scaleprof.analyses.account.gaps import MOST_NAMES, idle, idle_names
+from scaleprof.analyses.account.host import Cause
+from scaleprof.analyses.stragglers.arrivals import _parts
 from scaleprof.intervals import length
 from scaleprof.readers import find_runs, read_rank
 from scaleprof.synth.spec import Spec

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scaleprof.analyses import hardware
+from scaleprof.analyses.machine import hardware
 from tests.making import Made, Step, make_view
 
 

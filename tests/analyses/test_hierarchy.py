@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from scaleprof import Report, analyze
-from scaleprof.analyses import efficiency, hierarchy
-from scaleprof.analyses.study import ScalingOptions
+from scaleprof.analyses.scaling import efficiency, hierarchy
+from scaleprof.analyses.scaling.study import ScalingOptions
 from scaleprof.models.efficiency import FACTORS
 from scaleprof.results import Result
 from scaleprof.synth.spec import Spec

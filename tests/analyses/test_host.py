@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from scaleprof.analyses.host import BETWEEN_CALLS_NS, FAR, Cause, Host, overlay
+from scaleprof.analyses.account.host import BETWEEN_CALLS_NS, FAR, Cause, Host, overlay
 from scaleprof.intervals import spans
 from scaleprof.trace import Kind, Trace
 from tests.analyses.making_gaps import BACKWARD, MAIN, gemm, launch, span, traced

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from scaleprof.align import RankFacts, RunView, align
-from scaleprof.analyses import gaps, idle, steps, time
+from scaleprof.analyses.account import gaps, idle, steps, time
 from scaleprof.results import Result
 from scaleprof.run import RankInfo, RunInfo
 from scaleprof.trace import Kind, Trace

@@ -9,9 +9,9 @@ import pytest
 
 from scaleprof import Report, analyze
 from scaleprof.align import RunView, align
-from scaleprof.analyses import links
-from scaleprof.analyses.bandwidth import Transfers, transfers_of
-from scaleprof.analyses.links import LinkOptions
+from scaleprof.analyses.communication import links
+from scaleprof.analyses.communication.bandwidth import Transfers, transfers_of
+from scaleprof.analyses.communication.links import LinkOptions
 from scaleprof.cli import main
 from scaleprof.errors import OptionError
 from scaleprof.models.communication import cost_model

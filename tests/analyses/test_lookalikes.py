@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from scaleprof.analyses import kernels
-from scaleprof.analyses.kernels import kernels as kernels_of
-from scaleprof.analyses.lookalikes import looks_like_communication
+from scaleprof.analyses.account import kernels
+from scaleprof.analyses.account.kernels import kernels as kernels_of
+from scaleprof.analyses.account.lookalikes import looks_like_communication
 from scaleprof.errors import InputError
 from scaleprof.readers import find_runs, read_rank
 from scaleprof.trace import Kind

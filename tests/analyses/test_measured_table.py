@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from scaleprof.analyses.measured_table import DOUBT, conclude
-from scaleprof.analyses.study import ScalingOptions
+from scaleprof.analyses.scaling.measured_table import DOUBT, conclude
+from scaleprof.analyses.scaling.study import ScalingOptions
 from scaleprof.errors import InputError
 from scaleprof.results import Result
 

@@ -3,8 +3,8 @@
 import pytest
 
 from scaleprof.align import RunView
-from scaleprof.analyses.more_ranks import replays_of
-from scaleprof.analyses.study import Size
+from scaleprof.analyses.scaling.more_ranks import replays_of
+from scaleprof.analyses.scaling.study import Size
 from scaleprof.models.statistics import Interval
 from scaleprof.trace import Kind
 from tests.analyses.making_graphs import late_rank, ranked, view_of

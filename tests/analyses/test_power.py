@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scaleprof.align import RunView
-from scaleprof.analyses.power import drawn_w, gpus_of, mean_power_w
+from scaleprof.analyses.machine.power import drawn_w, gpus_of, mean_power_w
 from scaleprof.run import RankInfo
 from tests.making import Made, Step, make_view
 

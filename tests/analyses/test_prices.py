@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from scaleprof import Report, analyze
-from scaleprof.analyses.compression import Tried, charts_of, measured_break_even, sentences_of
-from scaleprof.analyses.extras import Extras, extras
-from scaleprof.analyses.pairs import Side
+from scaleprof.analyses.account.extras import Extras, extras
+from scaleprof.analyses.strategies.compression import Tried, charts_of, measured_break_even, sentences_of
+from scaleprof.analyses.strategies.pairs import Side
 from scaleprof.trace import Kind
 from tests.making import HOST, STREAM_7, STREAM_20, Event, Made, Step, make_trace
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from scaleprof.analyses import rank_grid, ranks
-from scaleprof.analyses.rank_grid import far_cells, far_ranks, grid_of, order_of
+from scaleprof.analyses.stragglers import rank_grid, ranks
+from scaleprof.analyses.stragglers.rank_grid import far_cells, far_ranks, grid_of, order_of
 from scaleprof.results import Chart, Layer
 from tests.making import Made, Step, make_view
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from scaleprof.analyses import ranks
+from scaleprof.analyses.stragglers import ranks
 from scaleprof.clock import ClockOffset, HostClock
 from scaleprof.results import Result
 from tests.making import Made, Step, make_view

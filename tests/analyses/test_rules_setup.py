@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from scaleprof.align import RunView, align
-from scaleprof.analyses import ANALYSES, rules, rules_setup
-from scaleprof.analyses.findings import conclude
-from scaleprof.analyses.judged import Rule
+from scaleprof.analyses import ANALYSES
+from scaleprof.analyses.findings import rules, rules_setup
+from scaleprof.analyses.findings.findings import conclude
+from scaleprof.analyses.findings.judged import Rule
 from scaleprof.pipeline import RankFacts
 from scaleprof.results import Finding, Table
 from scaleprof.run import RankInfo, RunInfo

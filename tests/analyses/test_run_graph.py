@@ -7,11 +7,11 @@ import pytest
 
 from scaleprof import analyze
 from scaleprof.align import RunView
-from scaleprof.analyses import critical, whatif
-from scaleprof.analyses.chain_nodes import Doing
-from scaleprof.analyses.editor import Editor
-from scaleprof.analyses.edits import Edit
-from scaleprof.analyses.run_graph import RunGraph, run_graph
+from scaleprof.analyses.replay import critical, whatif
+from scaleprof.analyses.replay.chain_nodes import Doing
+from scaleprof.analyses.replay.editor import Editor
+from scaleprof.analyses.replay.edits import Edit
+from scaleprof.analyses.replay.run_graph import RunGraph, run_graph
 from scaleprof.errors import OptionError
 from scaleprof.models.replay import critical_path
 from scaleprof.synth.spec import Spec

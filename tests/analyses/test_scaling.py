@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from scaleprof.align import LEAVES, RunView
-from scaleprof.analyses import growth, overview, scaling
-from scaleprof.analyses.series import find_series
-from scaleprof.analyses.study import ScalingOptions, scaled
+from scaleprof.analyses import overview
+from scaleprof.analyses.scaling import growth, scaling
+from scaleprof.analyses.scaling.series import find_series
+from scaleprof.analyses.scaling.study import ScalingOptions, scaled
 from scaleprof.errors import OptionError
 from scaleprof.models.scaling import karp_flatt
 from tests.making import Made, make_view, regular_job

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from scaleprof.align import RunView
-from scaleprof.analyses import collectives, hardware, kernels, ranks, steps
+from scaleprof.analyses.account import kernels, steps
+from scaleprof.analyses.communication import collectives
+from scaleprof.analyses.machine import hardware
+from scaleprof.analyses.stragglers import ranks
 from scaleprof.trace import Kind
 from tests.making import HOST, STREAM_7, STREAM_20, WORKER, Event, Made, Step, make_view, regular_job, waits_of
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scaleprof import analyze
-from scaleprof.analyses import lateness as lateness_of
+from scaleprof.analyses.stragglers import lateness as lateness_of
 from scaleprof.models.blame import Blame
 from scaleprof.pipeline import Options
 from scaleprof.results import Result

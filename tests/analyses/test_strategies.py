@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from scaleprof import Report, analyze
-from scaleprof.analyses.configurations import Configuration, Rivals, Setting
-from scaleprof.analyses.strategies import conclude
-from scaleprof.analyses.strategies_charts import charts_of, title_of
-from scaleprof.analyses.study import ScalingOptions
+from scaleprof.analyses.scaling.study import ScalingOptions
+from scaleprof.analyses.strategies.charts import charts_of, title_of
+from scaleprof.analyses.strategies.configurations import Configuration, Rivals, Setting
+from scaleprof.analyses.strategies.strategies import conclude
 from scaleprof.results import Chart, Result
 from tests.analyses.test_configurations import job
 from tests.analyses.test_front import made

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from scaleprof.analyses import hardware
-from scaleprof.analyses.telemetry import MOST_POINTS, Counter, binned, counter_chart, deviating
+from scaleprof.analyses.machine import hardware
+from scaleprof.analyses.machine.telemetry import MOST_POINTS, Counter, binned, counter_chart, deviating
 from scaleprof.results import Chart, Layer
 from tests.making import Made, Step, make_view
 

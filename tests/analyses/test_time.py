@@ -1,6 +1,6 @@
 import pytest
 
-from scaleprof.analyses import time
+from scaleprof.analyses.account import time
 from scaleprof.trace import Kind
 from tests.making import HOST, STREAM_7, STREAM_20, Event, Made, Step, make_view, waits_of
 

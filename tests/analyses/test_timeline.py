@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from scaleprof import analyze
-from scaleprof.analyses import timeline
-from scaleprof.analyses.slices import LEAST_IN_RANK, MOST_IN_RANK, Row, slices
-from scaleprof.analyses.thinning import Drawn, thinned
-from scaleprof.analyses.timeline_choice import MOST_RANKS, shares_of, steps_shown
+from scaleprof.analyses.timeline import timeline
+from scaleprof.analyses.timeline.choice import MOST_RANKS, shares_of, steps_shown
+from scaleprof.analyses.timeline.slices import LEAST_IN_RANK, MOST_IN_RANK, Row, slices
+from scaleprof.analyses.timeline.thinning import Drawn, thinned
 from scaleprof.pipeline import Options
 from scaleprof.results import Result, Table
 from scaleprof.run import RankInfo

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scaleprof.analyses import timeline
-from scaleprof.analyses.slices import Row
-from scaleprof.analyses.timeline_path import NAME
+from scaleprof.analyses.timeline import timeline
+from scaleprof.analyses.timeline.path import NAME
+from scaleprof.analyses.timeline.slices import Row
 from tests.analyses.making_graphs import late_rank, recorded, view_of
 
 SAMPLES = Path(__file__).parents[2] / "sample_traces"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scaleprof.analyses.traffic import expected_bus_bytes, measured_bus_bytes, traffic_of
+from scaleprof.analyses.communication.traffic import expected_bus_bytes, measured_bus_bytes, traffic_of
 from scaleprof.models.volumes import replicated_bytes, sharded_bytes
 from tests.analyses.making_graphs import recorded
 

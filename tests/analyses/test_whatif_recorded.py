@@ -7,12 +7,12 @@ import pytest
 
 from benchmarks.whatif import RECORDED, SAMPLES, Pair, compared
 from scaleprof import analyze
-from scaleprof.analyses.critical import caveats_of, unexplained_share
-from scaleprof.analyses.editor import Editor
-from scaleprof.analyses.edits import Edit
-from scaleprof.analyses.gains import with_replayed_gains
-from scaleprof.analyses.micro_batches import micro_batches_of, stages_ms, step_ms
-from scaleprof.analyses.run_graph import run_graph
+from scaleprof.analyses.findings.gains import with_replayed_gains
+from scaleprof.analyses.replay.critical import caveats_of, unexplained_share
+from scaleprof.analyses.replay.editor import Editor
+from scaleprof.analyses.replay.edits import Edit
+from scaleprof.analyses.replay.micro_batches import micro_batches_of, stages_ms, step_ms
+from scaleprof.analyses.replay.run_graph import run_graph
 from scaleprof.errors import InputError, OptionError
 from scaleprof.pipeline import what_if
 from scaleprof.results import Finding, Result

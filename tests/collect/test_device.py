@@ -191,8 +191,8 @@ def test_without_a_device_nothing_happens() -> None:
 
 
 def test_a_recording_writes_what_the_device_says_and_the_reader_takes_it(device: Device, tmp_path: Path) -> None:
-    from scaleprof.readers.directory import run_of_directory
-    from scaleprof.readers.recorded import read_recorded
+    from scaleprof.readers.finding.directory import run_of_directory
+    from scaleprof.readers.recorded.recorded import read_recorded
 
     def wait(work: Any) -> bool:
         device.now_ms += 2.5

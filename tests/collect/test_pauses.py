@@ -9,8 +9,8 @@ import torch
 
 import scaleprof
 from scaleprof.collect.pauses import Pauses
-from scaleprof.readers.directory import run_of_directory
-from scaleprof.readers.recorded import read_recorded
+from scaleprof.readers.finding.directory import run_of_directory
+from scaleprof.readers.recorded.recorded import read_recorded
 from scaleprof.trace import Kind
 from tests.collect.training import lines, loop, only_rank
 

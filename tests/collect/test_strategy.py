@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from scaleprof.readers.directory import run_of_directory
-from scaleprof.readers.recorded import read_recorded
+from scaleprof.readers.finding.directory import run_of_directory
+from scaleprof.readers.recorded.recorded import read_recorded
 from scaleprof.run import P2P_FILE, WAITS_FILE, RankInfo, RunInfo, read_rank_info
 from scaleprof.trace import Trace
 from tests.collect.odd_jobs import COMPARED, JOBS, PROFILED, STEPS, result

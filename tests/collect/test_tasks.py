@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import scaleprof
-from scaleprof.readers.directory import run_of_directory
-from scaleprof.readers.recorded import read_recorded
+from scaleprof.readers.finding.directory import run_of_directory
+from scaleprof.readers.recorded.recorded import read_recorded
 from tests.collect.training import info_of, lines, loop, only_rank, spans
 
 

@@ -78,7 +78,7 @@ def test_most_blocked_time_has_an_operation(zoo: dict[str, Recorded], name: str)
 
 
 def test_all_ranks_of_a_mesh_know_their_place(zoo: dict[str, Recorded]) -> None:
-    from scaleprof.readers.recorded import read_recorded
+    from scaleprof.readers.recorded.recorded import read_recorded
 
     places = {}
     for rank, files in zoo["fsdp2_tp-4"].run.ranks.items():
@@ -153,7 +153,7 @@ def test_a_pipelines_transfers_name_their_peer_and_number(zoo: dict[str, Recorde
 
 
 def test_time_in_a_pipeline_is_not_the_length_of_gloos_spans(zoo: dict[str, Recorded]) -> None:
-    from scaleprof.analyses.account import account
+    from scaleprof.analyses.account.account import account
 
     table = account(zoo["pp_gpipe-2"].trace)
     assert (table["comm_ns"] <= table["window_ns"]).all()

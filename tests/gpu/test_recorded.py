@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from scaleprof import analyze
-from scaleprof.analyses.gaps import idle
-from scaleprof.analyses.steps import steps
+from scaleprof.analyses.account.gaps import idle
+from scaleprof.analyses.account.steps import steps
 from scaleprof.readers import find_runs, read_rank
 from scaleprof.results import RunReport
 from scaleprof.trace import Trace

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scaleprof.readers.horovod import rank_lags, read_horovod
+from scaleprof.readers.horovod.horovod import rank_lags, read_horovod
 from scaleprof.results import RunReport
 from scaleprof.run import RankFiles, horovod_timeline_of, read_rank_info
 from tests.horovod.running import bytes_by_step, horovodrun, recorded, report_on, train

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scaleprof.launch.strategies import SIZES
-from scaleprof.readers.directory import run_of_directory
+from scaleprof.readers.finding.directory import run_of_directory
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.torch

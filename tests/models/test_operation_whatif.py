@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scaleprof.analyses.operation_table import conclude, operations_of
+from scaleprof.analyses.stragglers.operation_table import conclude, operations_of
 from scaleprof.errors import InputError
 from scaleprof.models.operation_graph import BACKWARD, CLIP, FORWARD, OPTIMIZER, Operation, operation_graph
 from scaleprof.models.operation_whatif import Replay, slowdown

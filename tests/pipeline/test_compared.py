@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scaleprof.analyses.changes_pairs import overview_of
+from scaleprof.analyses.changes.pairs import overview_of
 from scaleprof.errors import NotComparable, OptionError
 from scaleprof.pipeline import Options, analyze
 from scaleprof.pipeline.compared import CompareOptions, compare, judged

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from scaleprof.readers import read_rank
-from scaleprof.readers.xplane_schema import messages
+from scaleprof.readers.xplane.schema import messages
 from scaleprof.run import RankFiles
 from scaleprof.trace import Trace
 

@@ -14,11 +14,11 @@ import pytest
 
 from scaleprof.errors import BrokenFile, NothingToRead
 from scaleprof.pipeline import analyze
-from scaleprof.readers import archive as archive_module
 from scaleprof.readers import find_runs, read_rank
-from scaleprof.readers import members as members_module
-from scaleprof.readers.archive import archives_folder, shown_name, unpacked
-from scaleprof.readers.inflate import LIMIT_VARIABLE
+from scaleprof.readers.finding import archive as archive_module
+from scaleprof.readers.finding import members as members_module
+from scaleprof.readers.finding.archive import archives_folder, shown_name, unpacked
+from scaleprof.readers.json_text.inflate import LIMIT_VARIABLE
 from scaleprof.run import CACHE_VARIABLE
 from tests.readers.making import complete, step_line, write_bytes, write_rank, write_run, write_trace
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scaleprof.analyses.account import account
+from scaleprof.analyses.account.account import account
 from scaleprof.errors import BrokenFile, InputError
 from scaleprof.readers import find_runs, read_rank
-from scaleprof.readers.ascend import facts_of
+from scaleprof.readers.ascend.ascend import facts_of
 from scaleprof.run import RankFiles
 from scaleprof.trace import Kind, Trace
 from tests.readers.making import Json, write_bytes, write_trace

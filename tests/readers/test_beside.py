@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scaleprof.analyses.account import account
-from scaleprof.readers import recorded
-from scaleprof.readers.directory import run_of_directory
-from scaleprof.readers.recorded import read_recorded
-from scaleprof.readers.streams import DeviceStep
+from scaleprof.analyses.account.account import account
+from scaleprof.readers.finding.directory import run_of_directory
+from scaleprof.readers.recorded import recorded
+from scaleprof.readers.recorded.recorded import read_recorded
+from scaleprof.readers.recorded.streams import DeviceStep
 from scaleprof.run import RANK_FILE, ProcessGroup, read_rank_info, write_json
 from scaleprof.trace import Trace
 from tests.recording import MS, UNIX_NS, Recorded, write_run

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from scaleprof.readers import broken
-from scaleprof.readers.broken import decode_each, decode_event, is_one_object, lies_inside, mended
+from scaleprof.readers.json_text import broken
+from scaleprof.readers.json_text.broken import decode_each, decode_event, is_one_object, lies_inside, mended
 
 
 class Event(msgspec.Struct):

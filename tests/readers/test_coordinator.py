@@ -118,7 +118,7 @@ def test_own_spans_of_a_rank_are_put_together_as_the_coordinator_fused_them(tmp_
         plain.comm, row=place, issued_ns=two, op=("all_reduce",) * 2, bytes=two, dtype=("", ""), group=("", ""), seq=two,
         peer=two.astype(np.int32),
     )  # fmt: skip
-    from scaleprof.readers.coordinator import with_timeline
+    from scaleprof.readers.horovod.coordinator import with_timeline
 
     profiled = replace(plain, names=grown, events=type(events)(**{k: v[order] for k, v in columns.items()}), comm=comm)
     trace = with_timeline(profiled, run.ranks[1])

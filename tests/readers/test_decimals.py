@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaleprof.readers.decimals import ns_of_us
+from scaleprof.readers.json_text.decimals import ns_of_us
 
 
 def ns(*texts: str) -> list[int]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scaleprof.analyses.account import account
+from scaleprof.analyses.account.account import account
 from scaleprof.readers import find_runs, read_rank
 from scaleprof.trace import Kind, Trace
 from tests.readers.making import COMM_STREAM, Json, complete, kernel, launch, step, thread_name, write_trace

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scaleprof.readers import text as text_module
-from scaleprof.readers.gather import Gathered, ScanDiffers
-from scaleprof.readers.kineto import read_rows
-from scaleprof.readers.operations import counts_flops, flops_of
+from scaleprof.readers.json_text import text as text_module
+from scaleprof.readers.json_text.scan import Block, Scanned, Scanner
+from scaleprof.readers.kineto.gather import Gathered, ScanDiffers
+from scaleprof.readers.kineto.kineto import read_rows
+from scaleprof.readers.kineto.operations import counts_flops, flops_of
 from scaleprof.readers.rules import category_of
-from scaleprof.readers.scan import Block, Scanned, Scanner
 from tests.readers.making import Json, write_bytes
 
 HEAD = {"schemaVersion": 1, "deviceProperties": [], "distributedInfo": {"rank": 0, "note": '{"ph": "X", [}'}}

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from scaleprof.readers.directory import is_run_directory, run_of_directory
+from scaleprof.readers.finding.directory import is_run_directory, run_of_directory
 from scaleprof.run import Emulated, RunInfo
 from tests.readers.making import step_line, write_rank, write_run, write_window
 

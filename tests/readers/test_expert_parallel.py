@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scaleprof.analyses.account import account
+from scaleprof.analyses.account.account import account
 from scaleprof.pipeline import Options, analyze
 from scaleprof.readers import read_rank
 from scaleprof.run import RankFiles

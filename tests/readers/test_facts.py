@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from scaleprof.errors import BrokenFile
-from scaleprof.readers import facts as facts_module
-from scaleprof.readers.facts import facts_of, rank_in_name
+from scaleprof.readers.kineto import facts as facts_module
+from scaleprof.readers.kineto.facts import facts_of, rank_in_name
 from scaleprof.run import ProcessGroup
 from tests.readers.making import complete, write_bytes, write_trace
 

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaleprof.readers.fragments import UNREADABLE, Fragments
-from scaleprof.readers.swar import MARGIN, Buffer
+from scaleprof.readers.json_text.fragments import UNREADABLE, Fragments
+from scaleprof.readers.json_text.swar import MARGIN, Buffer
 
 
 class Learnt:

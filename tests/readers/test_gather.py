@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scaleprof.readers import gather, operations, text
 from scaleprof.readers.base import Columns
-from scaleprof.readers.kineto import read_rows
-from scaleprof.readers.scan import Scanned, Scanner
+from scaleprof.readers.json_text import text
+from scaleprof.readers.json_text.scan import Scanned, Scanner
+from scaleprof.readers.kineto import gather, operations
+from scaleprof.readers.kineto.kineto import read_rows
 from tests.readers.making import Json, complete, kernel, launch, write_bytes
 
 HEAD, TAIL = '{"schemaVersion": 1, "traceEvents": [\n', "\n]}"

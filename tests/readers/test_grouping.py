@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from scaleprof.readers.base import FileFacts
-from scaleprof.readers.grouping import Found, grouped, missing_ranks
+from scaleprof.readers.finding.grouping import Found, grouped, missing_ranks
 from scaleprof.run import ProcessGroup, Run
 
 WORLD = ProcessGroup("0", (0, 1, 2, 3))

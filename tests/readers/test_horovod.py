@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from scaleprof.errors import BrokenFile, InputError
 from scaleprof.pipeline import Options, analyze
 from scaleprof.readers import find_runs, read_rank
-from scaleprof.readers.fusion import groups_of
-from scaleprof.readers.horovod import facts_of, rank_lags
-from scaleprof.readers.timeline import read_timeline
+from scaleprof.readers.horovod.fusion import groups_of
+from scaleprof.readers.horovod.horovod import facts_of, rank_lags
+from scaleprof.readers.horovod.timeline import read_timeline
 from scaleprof.run import RankFiles
 from scaleprof.trace import Kind, Trace
 from tests.readers.making import complete, write_bytes, write_trace

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scaleprof.analyses.collectives import collectives
+from scaleprof.analyses.account.sent import collectives
 from scaleprof.pipeline import Options, analyze
 from scaleprof.readers import find_runs, read_rank
 from scaleprof.results import RunReport

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from scaleprof.errors import BrokenFile
-from scaleprof.readers import inflate
-from scaleprof.readers.inflate import LIMIT_VARIABLE, Text, is_compressed, most_inflated
-from scaleprof.readers.kineto import read_columns
+from scaleprof.readers.json_text import inflate
+from scaleprof.readers.json_text.inflate import LIMIT_VARIABLE, Text, is_compressed, most_inflated
+from scaleprof.readers.kineto.kineto import read_columns
 from tests.readers.making import complete, write_bytes, write_trace
 
 DICE = random.Random(7)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaleprof.readers import keys as module
-from scaleprof.readers.keys import KeyFinder
-from scaleprof.readers.swar import MARGIN, Buffer
+from scaleprof.readers.json_text import keys as module
+from scaleprof.readers.json_text.keys import KeyFinder
+from scaleprof.readers.json_text.swar import MARGIN, Buffer
 
 WANTED = {"ph": 1, "ts": 2, "dur": 3, "correlation": 4, "bytes": 5, "Collective name": 6}
 

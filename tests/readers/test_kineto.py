@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from scaleprof.errors import BrokenFile
-from scaleprof.readers.kineto import no_columns, read_columns, read_rows
+from scaleprof.readers.kineto.kineto import no_columns, read_columns, read_rows
 from tests.readers.making import BASE_NS, MAIN, complete, kernel, launch, thread_name, write_bytes, write_trace
 
 
@@ -149,7 +149,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
             rows += 5_000
         file.write(b"\n  ]\n}\n")
     code = (
-        "import resource, sys; from pathlib import Path; from scaleprof.readers.kineto import read_columns; "
+        "import resource, sys; from pathlib import Path; from scaleprof.readers.kineto.kineto import read_columns; "
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; columns = read_columns([Path(sys.argv[1])]); "
         "after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; "
         "print(len(columns.start_ns), int(columns.start_ns[-1]), before, after)"

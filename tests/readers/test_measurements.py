@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from scaleprof.errors import BrokenFile, InputError, OptionError
-from scaleprof.readers.measurements import Measurement, read_measurements
+from scaleprof.readers.tables.measurements import Measurement, read_measurements
 
 
 def written(folder: Path, text: str | bytes) -> Path:

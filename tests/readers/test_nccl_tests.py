@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from scaleprof.errors import InputError, NothingToRead
-from scaleprof.readers import nccl_tests
-from scaleprof.readers.nccl_tests import read_link_reference
+from scaleprof.readers.tables import nccl_tests
+from scaleprof.readers.tables.nccl_tests import read_link_reference
 
 NEW_HEAD = """\
 # nccl-tests version 2.17.6 nccl-headers=22807 nccl-library=22807

@@ -10,7 +10,7 @@ import pytest
 from scaleprof.cli import main
 from scaleprof.errors import BrokenFile, InputError, ScaleprofError
 from scaleprof.pipeline import analyze_operation_table
-from scaleprof.readers.operation_table import COLUMNS, read_operation_table
+from scaleprof.readers.tables.operation_table import COLUMNS, read_operation_table
 
 pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 parquet = pytest.importorskip("pyarrow.parquet")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from scaleprof.readers.operations import counts_flops, flops_of
+from scaleprof.readers.kineto.operations import counts_flops, flops_of
 from scaleprof.trace import UNKNOWN
 
 

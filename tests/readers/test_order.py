@@ -4,7 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
-from scaleprof.readers.kineto import read_columns, read_rows
+from scaleprof.readers.kineto.kineto import read_columns, read_rows
 from scaleprof.readers.order import in_time_order
 from tests.readers.making import Json, complete, kernel, write_bytes, write_trace
 

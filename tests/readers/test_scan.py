@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from scaleprof.readers.fragments import UNREADABLE, Fragments
-from scaleprof.readers.scan import Block, Scanned, Scanner
-from scaleprof.readers.swar import MARGIN, Buffer
+from scaleprof.readers.json_text.fragments import UNREADABLE, Fragments
+from scaleprof.readers.json_text.scan import Block, Scanned, Scanner
+from scaleprof.readers.json_text.swar import MARGIN, Buffer
 
 OP = (
     '{"ph": "X", "cat": "cpu_op", "name": "op", "pid": 1, "tid": 2, "ts": 10.125, "dur": 2, "args": {"External id": 7}}'

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scaleprof.readers import find_runs, read_rank
-from scaleprof.readers.segments import Gap, Line, Stream
+from scaleprof.readers.recorded.segments import Gap, Line, Stream
 from scaleprof.run import COLLECTIVES_FILE, SAMPLES_FILE, STEPS_FILE, WAITS_FILE, segment_name, segments_of
 from scaleprof.trace import Trace
 from tests.readers.making import (

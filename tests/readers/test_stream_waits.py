@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from scaleprof.readers import find_runs, read_rank
-from scaleprof.readers import text as text_module
+from scaleprof.readers.json_text import text as text_module
 from scaleprof.trace import Trace
 from tests.readers.making import Json, complete, launch, write_trace
 from tests.readers.test_foreign import kernel, read

@@ -2,7 +2,7 @@
 
 import math
 
-from scaleprof.readers.streams import issued_by_recorder, sample_columns, step_lines, wait_lines
+from scaleprof.readers.recorded.streams import issued_by_recorder, sample_columns, step_lines, wait_lines
 
 
 def test_a_step_line_says_what_it_knows() -> None:

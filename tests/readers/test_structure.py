@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaleprof.readers import structure
-from scaleprof.readers.structure import Brackets, Elements, depth_of, elements_of
+from scaleprof.readers.json_text import structure
+from scaleprof.readers.json_text.structure import Brackets, Elements, depth_of, elements_of
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaleprof.readers.swar import MARGIN, Buffer, leading_digits, thousandths, whole_numbers
+from scaleprof.readers.json_text.swar import MARGIN, Buffer, leading_digits, thousandths, whole_numbers
 
 
 def buffer_of(texts: list[str], end: str) -> tuple[Buffer, np.ndarray]:

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaleprof.errors import BrokenFile
-from scaleprof.readers import inflate
-from scaleprof.readers import text as text_module
-from scaleprof.readers.text import head_of, pieces, tail_of, whole_text
+from scaleprof.readers.json_text import inflate
+from scaleprof.readers.json_text import text as text_module
+from scaleprof.readers.json_text.text import head_of, pieces, tail_of, whole_text
 from tests.readers.making import write_bytes
 
 DECODER = msgspec.json.Decoder(list[dict[str, Any]])

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from scaleprof.readers.waits import attributed
+from scaleprof.readers.recorded.waits import attributed
 from scaleprof.trace import Blocked, Comm, Events
 
 MS = 1_000_000

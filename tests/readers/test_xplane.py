@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scaleprof.analyses.account import account
+from scaleprof.analyses.account.account import account
 from scaleprof.errors import BrokenFile, NothingToRead
 from scaleprof.pipeline import Options, analyze
 from scaleprof.readers import find_runs, read_rank
-from scaleprof.readers.xplane import facts_of
-from scaleprof.readers.xplane_schema import messages
+from scaleprof.readers.xplane.schema import messages
+from scaleprof.readers.xplane.xplane import facts_of
 from scaleprof.run import ProcessGroup, RankFiles
 from scaleprof.trace import UNKNOWN, Kind
 from tests.readers.making_xplanes import (

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from scaleprof.errors import BrokenFile, InputError
 from scaleprof.readers import find_runs, read_rank
-from scaleprof.readers.wire import Damaged, fields
-from scaleprof.readers.xplane_schema import messages
-from scaleprof.readers.xplane_space import read_space
+from scaleprof.readers.xplane.schema import messages
+from scaleprof.readers.xplane.space import read_space
+from scaleprof.readers.xplane.wire import Damaged, fields
 from scaleprof.run import RankFiles
 from tests.readers.making_xplanes import (
     Plane,

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from scaleprof.readers.inflate import Text
-from scaleprof.readers.text import tail_of
+from scaleprof.readers.json_text.inflate import Text
+from scaleprof.readers.json_text.text import tail_of
 from scaleprof.remote import RemotePath, path_of, store
 from tests.remote.servers import (
     Web,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from scaleprof.analyses.account import account
+from scaleprof.analyses.account.account import account
 from scaleprof.readers import find_runs, read_rank
 from scaleprof.run import Run
 from scaleprof.synth.spec import Spec

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from scaleprof.analyses.stragglers import STRAGGLERS
-from scaleprof.analyses.time import TIME
+from scaleprof.analyses.account.time import TIME
+from scaleprof.analyses.stragglers.stragglers import STRAGGLERS
 from scaleprof.run import TRUTH_FILE
 from scaleprof.synth.writing import write_job
 from tests.torture.cases import NO_FAULT, SAID, Case

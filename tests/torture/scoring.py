@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from scaleprof.align import LEAVES, RankFacts, RunView, align
-from scaleprof.analyses.links import LINKS, LinkOptions
-from scaleprof.analyses.steps import steady_steps
-from scaleprof.analyses.stragglers import STRAGGLERS
-from scaleprof.analyses.time import TIME
+from scaleprof.analyses.account.steps import steady_steps
+from scaleprof.analyses.account.time import TIME
+from scaleprof.analyses.communication.links import LINKS, LinkOptions
+from scaleprof.analyses.stragglers.stragglers import STRAGGLERS
 from scaleprof.models.communication import bus_factor
 from scaleprof.readers import find_runs, read_rank
 from scaleprof.run import TRUTH_FILE

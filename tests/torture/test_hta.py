@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scaleprof.analyses.account import account
+from scaleprof.analyses.account.account import account
 from scaleprof.intervals import intersect, length, union
 from scaleprof.readers import find_runs, read_rank
 from scaleprof.synth.spec import Spec

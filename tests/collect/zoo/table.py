@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from scaleprof.readers.directory import run_of_directory
-from scaleprof.readers.recorded import read_recorded
+from scaleprof.readers.finding.directory import run_of_directory
+from scaleprof.readers.recorded.recorded import read_recorded
 from scaleprof.run import Run
 from scaleprof.trace import Trace
 from tests.collect.zoo.paper import Sent, paper

@@ -1,0 +1,1 @@
+"""What the machine did meanwhile: sampled counters and power."""

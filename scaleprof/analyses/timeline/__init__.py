@@ -1,0 +1,1 @@
+"""Steps of some ranks on one clock, as slices of a picture."""

@@ -1,0 +1,1 @@
+"""What lies below a path: files and archives, and which of them are one run."""

@@ -1,0 +1,1 @@
+"""Horovod's timelines, alone and beside the traces of the ranks."""

@@ -1,0 +1,1 @@
+"""Trace files as text: JSON in blocks, scanned as columns or decoded, whole or broken, in bounded memory."""

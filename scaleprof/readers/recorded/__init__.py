@@ -1,0 +1,1 @@
+"""Our own recordings: run directories, and the streams of a rank."""

@@ -1,0 +1,1 @@
+"""Plain tables: measurements, logs of nccl-tests, published tables of operations."""
