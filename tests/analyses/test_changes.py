@@ -172,3 +172,22 @@ def test_kernels_that_only_one_side_kept_are_no_change() -> None:
     found = changed(run_of_steps(100, names=names("rare")), run_of_steps(100, names=names("as rare")))
     [section] = [section for section in found.sections if section.name == "changed_names"]
     assert section.headline == f"None of {MOST_NAMES - 1} names is shown to change"
+
+
+def test_the_chart_says_which_test_was_made() -> None:
+    def how(base: object, new: object) -> str:
+        return changed(run_of_steps(base), run_of_steps(new)).sections[0].charts[-1].how  # type: ignore[arg-type]
+
+    ranks, welch, strict = (
+        "The test is that of Mann and Whitney on blocks of 1 step,",
+        "it is Welch's",
+        "Its p counts 5 times",
+    )
+    assert [word in how(100.0, 120.0) for word in (ranks, welch, strict)] == [True, False, False]
+    assert [word in how((100 + WOBBLE)[:8], (120 + WOBBLE)[:8]) for word in (ranks, welch, strict)] == [
+        True,
+        False,
+        True,
+    ]
+    drift = np.linspace(100, 103, 8)
+    assert [word in how(drift, drift + 2) for word in (ranks, welch, strict)] == [False, True, True]

@@ -1,13 +1,14 @@
 """Where a change lies, from rows whose sums are on paper."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
 from scaleprof.analyses.changes.cause import Cause, Tables, cause_of, kind_words
 from scaleprof.analyses.changes.rows import Key, Row
 from scaleprof.models.statistics import Interval
-from scaleprof.results import RunReport
+from scaleprof.results import Result, RunReport, Table
 from tests.analyses.making_changes import run_of_steps
 
 REDUCE, GATHER = ("all_reduce", 26_200_000, "all ranks"), ("all_gather", 1_000, "dp")
@@ -149,3 +150,27 @@ def test_a_rank_without_an_account_of_its_own_is_still_named() -> None:
 )
 def test_operations_in_words(key: Key, words: str) -> None:
     assert kind_words(key) == words
+
+
+def test_a_rank_that_idles_says_why_it_does() -> None:
+    def of(idle_ms: float) -> RunReport:
+        times = Table(
+            {"rank": [0, 1], "compute_ms": [10.0, 10.0], "exposed_memory_ms": [0.0, 0.0], "idle_ms": [1.0, idle_ms]}
+        )
+        run = run_of_steps(100)
+        return replace(run, sections=(*run.sections, Result("time", "Time", "", tables={"time": times})))
+
+    found = cause({"idle": 10.0}, {0: 0.0, 1: 20.0}, (of(1.0), of(21.0)), idle={"input": 9.0, "gc": 1.0})
+    assert found is not None
+    assert found.words == (
+        "nearly all of it is the doing of rank 1: its idle time, mostly waiting for input, takes 20 ms longer a step"
+    )
+
+
+def test_a_class_that_one_side_does_not_have_is_not_compared() -> None:
+    base, new = runs_of({0: 10, 1: 10}, {0: 10, 1: 15})
+    bare = Table({"rank": [0, 1], "compute_ms": [10.0, 10.0]})
+    base = replace(base, sections=(*base.sections[:1], Result("time", "Time", "", tables={"time": bare})))
+    found = cause({"compute": 5.0}, {0: 0.0, 1: 5.0}, (base, new))
+    assert found is not None
+    assert found.words == "nearly all of it is the doing of rank 1: its compute takes 5 ms longer a step"

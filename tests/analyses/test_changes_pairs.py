@@ -133,6 +133,7 @@ def test_one_pair_is_its_own_overview() -> None:
     assert found.headline.startswith("NEW is 10.0 % slower (95 %: ")
     assert (found.name, found.caveats, found.tables) == ("overview", ("b is in NEW alone",), {})
     assert len(found.metrics) == MOST_TILES < len(one.sections[0].metrics)
+    assert found.charts == one.sections[0].charts[:1]
 
 
 def test_several_pairs_are_counted_and_the_largest_that_is_sure_is_told() -> None:
@@ -156,6 +157,9 @@ def test_several_pairs_are_counted_and_the_largest_that_is_sure_is_told() -> Non
     assert list(table["base_samples"]) == [16] * 4
     [chart] = found.charts
     assert chart.title == "four changes most: 100.0 % slower, which is inconclusive"
+    drawn = chart.layers[0]
+    assert drawn.low == [one.contrast.ratio.low for one in changes]
+    assert drawn.high == [one.contrast.ratio.high for one in changes]
     assert [variant.run for variant in found.variants] == [0, 1, 2, 3]
     assert found.variants[1].result.headline.startswith("two: NEW is 20.0 % faster")
     still = overview_of(changes[2:3] * 2, (), ["three", "four"])

@@ -108,6 +108,7 @@ def test_what_may_have_been_left_out_is_not_called_new() -> None:
     # The other way round.
     assert told([*kept, row(0.5, None), row(3.0, None)], 2) == [*kept, row(3.0, None)]
     assert told([*kept, row(1.0, None)], 2) == kept, "as long as the least that was kept"
+    assert told([*kept, row(None, 1.0)], 2) == kept
 
 
 def test_a_report_gives_what_it_kept() -> None:
@@ -144,3 +145,22 @@ def test_step_times_are_those_of_the_steady_steps() -> None:
 def test_six_steps_are_enough() -> None:
     assert is_enough(np.ones(6))
     assert not is_enough(np.ones(5))
+
+
+def test_a_row_changes_only_where_both_its_chance_and_its_interval_say_so() -> None:
+    base, new = 10 + WOBBLE, 10.45 + WOBBLE[::-1]
+    [alone] = rows_of([{("a",): base}], [{("a",): new}], least_ms=0.1)
+    assert alone.answer == "changed"
+    assert alone.p == pytest.approx(0.0468, abs=1e-4)
+    # Asked beside one other: p is twice as large, the interval excludes none all the same.
+    rows = rows_of([{("a",): base, ("b",): base}], [{("a",): new, ("b",): base}], least_ms=0.1)
+    assert rows[0].change.low is not None
+    assert rows[0].change.low > 0
+    assert (rows[0].p, rows[0].answer) == (pytest.approx(2 * alone.p), "no change shown")
+    # Nearly all steps are a little longer, two much shorter: the mean may be either.
+    long = steps(101)
+    long[[4, 9]] = 60
+    [mixed] = rows_of([{("a",): steps(100)}], [{("a",): long}], least_ms=0.1)
+    assert mixed.p is not None
+    assert mixed.p < 0.001
+    assert mixed.answer == "no change shown"

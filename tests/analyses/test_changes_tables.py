@@ -162,3 +162,23 @@ def test_shares_of_names_are_of_what_the_names_change() -> None:
     )
     [chart] = names_section(rows[:MOST_KINDS]).charts  # type: ignore[union-attr]
     assert chart.subtitle == "ms a step and rank, NEW less BASE."
+
+
+def test_counts_of_repeats_are_averaged_and_no_bytes_are_none() -> None:
+    barrier = ("barrier", 0, "all ranks")
+    once = collectives_table({barrier: (1.0, 0.0)})
+    thrice = Table({**once.columns, "count": [3.0] * len(once["count"])})
+    sides = [[run_of_steps(100, collectives=table) for table in (once, thrice)] for _ in range(2)]
+    section = collectives_section([row(barrier, 1.0, 3.0)], Tables([], [], [], [], []), *sides)
+    assert section is not None
+    table = section.tables["change_by_collective"]
+    assert (list(table["base_count"]), list(table["new_count"]), list(table["bytes"])) == ([2.0], [2.0], [0])
+
+
+def test_bars_are_called_by_their_names() -> None:
+    section = names_section([row(("gemm", "compute"), 1.0, 4.0), row(("copy", "memory"), 1.0, 0.5)])
+    assert section is not None
+    assert (section.charts[0].layers[0].x, section.charts[0].layers[0].y) == (["gemm", "copy"], [3.0, -0.5])
+    full = ranks_section([row((rank,), 0.0, 100.0 - rank) for rank in range(MOST_BARS)], 1.0)
+    assert full is not None
+    assert full.charts[0].subtitle == "ms a step that a rank does not communicate, NEW less BASE."

@@ -16,6 +16,7 @@ from scaleprof.analyses.changes.demands import (
     number_of,
     regressed,
     share_of,
+    shown,
     worst_of,
 )
 from scaleprof.errors import OptionError
@@ -198,3 +199,39 @@ def test_a_regression_that_chance_brings_in_does_not_fail() -> None:
     found = regressed(change, "job", 0.5)
     assert found.answer == "holds"
     assert found.text.startswith("NEW is 19.7 % slower (95 %: ")
+
+
+def test_a_number_of_the_comparison_is_asked_of_all_runs() -> None:
+    overview = Result("overview", "", "", (Metric("knee", "Knee", 3.0, "GB/s"),))
+    scaling = Result("scaling", "", "", (Metric("knee", "Knee", 8.0, "GB/s"), Metric("said", "Said", "many")))
+    report = Report("study", "", (run_of_steps(100),), (overview, scaling))
+    [found] = demanded(report, Demand("knee", 5, True))
+    assert (found.answer, found.subject, found.value) == ("holds", "all runs", 8.0)
+    assert found.text == "Knee is 8 GB/s (no interval: the value alone decides)"
+    assert found.id == "knee >= 5 GB/s"
+    [found] = demanded(report, Demand("said", 5, True))
+    assert (found.answer, found.text) == ("unusable", "said is no number: many")
+
+
+def test_an_interval_that_ends_at_the_limit_does_not_decide_against_it() -> None:
+    at_limit = Interval(0.7, 0.6, 0.8)
+    assert answer_of(at_limit, Demand("x", 0.8, True)) == "inconclusive", "0.8 itself would be allowed"
+    assert answer_of(at_limit, Demand("x", 0.6, False)) == "inconclusive"
+    assert answer_of(at_limit, Demand("x", 0.6, True)) == "holds"
+    assert answer_of(at_limit, Demand("x", 0.8, False)) == "holds"
+
+
+def test_of_a_slip_of_the_pen_the_same_family_is_shown() -> None:
+    metrics = (Metric("link.busbw", "", 1.0), Metric("step.time_ms", "", 1.0), Metric("step.count", "", 1.0))
+    report = Report("job", "", (), (Result("s", "", "", metrics),))
+    [found] = demanded(report, Demand("step.x", 5, False))
+    assert "link.busbw" not in found.text
+    assert " more" not in found.text
+    [found] = demanded(report, Demand("other.x", 5, False))
+    assert "link.busbw" in found.text
+
+
+def test_numbers_have_their_units() -> None:
+    assert [shown(0.25, "share"), shown(1500.0, "ms"), shown(2.5, "x"), shown(7, ""), shown("many", "")] == [
+        "25.0 %", "1.5 s", "2.5 x", "7", "many",
+    ]  # fmt: skip

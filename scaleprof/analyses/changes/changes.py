@@ -267,11 +267,19 @@ def _how(contrast: Contrast) -> str:
             "Runs were repeated, so each run is one value: Student's t on their means, with the pooled variance between repeats, no smaller than "
             "what their steps imply; from four runs on each side on, the exact Mann-Whitney test must agree."
         )
-    return (
-        interval
-        + f"The test is that of Mann and Whitney on blocks of {many(contrast.block_steps, 'step')}, so long that neighbouring ones are correlated by "
-        "no more than 0.1; exact up to 50 blocks. A change counts where p is at most 0.05, the interval excludes none, and it is large enough."
+    test = (
+        f"The test is that of Mann and Whitney on blocks of {many(contrast.block_steps, 'step')}, so long that neighbouring ones are correlated by "
+        "no more than 0.1; exact up to 50 blocks. "
+        if contrast.is_by_ranks
+        else "There are too few blocks of uncorrelated steps for a test by ranks: it is Welch's on what the correlated steps are worth. "
     )
+    strict = (
+        f"Its p counts {contrast.strictness:g} times, since so few steps show their correlation badly. "
+        if contrast.strictness > 1
+        else ""
+    )
+    counts = "A change counts where p is at most 0.05, the interval excludes none, and it is large enough."
+    return interval + test + strict + counts
 
 
 def _caveats(pair: Pair, contrast: Contrast, spread: Spread | None, tables: Tables) -> list[str]:
