@@ -41,7 +41,7 @@ class PerfettoWriter:
         packet.track_descriptor.sibling_order_rank = about.rank
         packet.track_descriptor.process.pid = about.pid
         packet.track_descriptor.process.process_name = about.name
-        packet.track_descriptor.process.process_labels.extend([about.labels] if about.labels else [])
+        packet.track_descriptor.process.process_labels.extend([_letters(about.labels)] if about.labels else [])
         packet.track_descriptor.child_ordering = self._messages.TrackDescriptor.EXPLICIT
         self._builder.write_packet(packet)
         for place, track in enumerate(shard.tracks):
@@ -63,7 +63,7 @@ class PerfettoWriter:
         packet = self._packet(about)
         packet.track_descriptor.uuid = uuid
         packet.track_descriptor.parent_uuid = about.pid * _TRACKS_OF_RANK
-        packet.track_descriptor.name = name
+        packet.track_descriptor.name = _letters(name)
         packet.track_descriptor.sibling_order_rank = place
         return packet
 
@@ -81,12 +81,13 @@ class PerfettoWriter:
     def _begun(self, packet: Any, track: Track, at: int) -> None:
         """What a slice is called, what is known of it, and what it is tied to."""
         event = packet.track_event
-        event.name, category = track.texts[int(track.name[at])]
-        event.categories.append(category)
+        name, category = track.texts[int(track.name[at])]
+        event.name = _letters(name)
+        event.categories.append(_letters(category))
         for name, value in track.args.get(at, {}).items():
             said = event.debug_annotations.add()
             said.name = name
-            setattr(said, _FIELDS[type(value)], value)
+            setattr(said, _FIELDS[type(value)], _letters(value) if isinstance(value, str) else value)
         if at in track.ties:
             event.flow_ids.append(track.ties[at].operation + 1)
 
@@ -100,6 +101,11 @@ class PerfettoWriter:
             packet.track_event.type = self._messages.TrackEvent.TYPE_COUNTER
             packet.track_event.double_counter_value = value
             self._builder.write_packet(packet)
+
+
+def _letters(text: str) -> str:
+    """The text with a mark in place of halves of letters, which the format cannot hold."""
+    return text.encode(errors="replace").decode()
 
 
 class _Counting:

@@ -10,8 +10,8 @@ from scaleprof.export.files import written_whole
 from scaleprof.results import Report, Table, plain
 
 TableFormat = Literal["csv", "parquet"]
-_FORMULA = re.compile(r"^[=+\-@\t\r]")
-_NUMBER = re.compile(r"^[+-]?\d+(\.\d+)?(e[+-]?\d+)?$", re.IGNORECASE)
+_FORMULA = re.compile(r"[=+\-@\uff1d\uff0b\uff0d\uff20\t\r\n]")  # those of full width too
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?", re.IGNORECASE)
 _QUOTED = re.compile(r'[",\n\r]')
 
 
@@ -67,7 +67,7 @@ def cell(value: Any) -> str:
     if value is None:
         return ""
     text = _text(value)
-    if not _is_number(value) and _FORMULA.match(text) and not _NUMBER.match(text):
+    if not _is_number(value) and _FORMULA.match(text) and not _NUMBER.fullmatch(text):
         text = "'" + text
     return '"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text
 

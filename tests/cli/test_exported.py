@@ -2,12 +2,18 @@
 
 import gzip
 import json
+import signal
+import subprocess
+import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from scaleprof.cli import main
+from scaleprof.synth.spec import Spec
+from scaleprof.synth.writing import write_job
 from tests.export.checks import checked
 
 ROOT = Path(__file__).parents[2]
@@ -72,8 +78,17 @@ def test_tables_beside_a_trace_have_formats_of_their_own(recording: str, tmp_pat
         (["--steps", "5-4"], 2, "--steps must go from an earlier to a later one"),
         (["--steps", "x"], 2, "'x' is not of the form FIRST[-LAST]"),
         (["--ranks", "1,,2"], 2, "is not of the form 0,4-7"),
+        (["--ranks", "1-0"], 2, "'1-0' must go from lower to higher ranks"),
         (["--ranks", "9"], 2, "has no rank 9; there are: 0, 1"),
         (["--seconds", "1"], 2, "is not of the form FROM-TO"),
+        (["--seconds", "0-inf"], 2, "--seconds must be numbers up to 1,000,000,000, not 0.0 to inf"),
+        (
+            ["--seconds", "900-901"],
+            2,
+            "nothing of run emulated-ddp lies in the chosen seconds; it lasts from 0 to 11.3",
+        ),
+        (["-o", "s3://bucket/x.json"], 2, "'s3://bucket/x.json' is elsewhere: name a file or folder of this machine"),
+        (["--tables", "https://u:p@host/t"], 2, "'https://host/t' is elsewhere"),
         (["--budget", "0"], 2, "--budget must be a positive number"),
         (["--run", "other"], 2, "there is no run 'other'; there are: emulated-ddp-n2"),
         (["--format", "csv", "--format", "parquet"], 2, "--format says both csv and parquet"),
@@ -93,3 +108,16 @@ def test_what_makes_no_sense_is_said(
 def test_a_folder_without_traces_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", str(tmp_path), "-o", str(tmp_path / "x.json")]) == 1
     assert str(tmp_path) in capsys.readouterr().err
+
+
+def test_a_request_to_terminate_leaves_nothing_of_the_file(tmp_path: Path) -> None:
+    folder = write_job(Spec(ranks=64, steps=4), tmp_path)
+    out = tmp_path / "out"
+    words = [sys.executable, "-m", "scaleprof", "export", str(folder), "-o", str(out / "x.json"), "-q"]
+    with subprocess.Popen(words) as job:
+        while job.poll() is None and not (out.exists() and list(out.iterdir())):
+            time.sleep(0.02)
+        assert [path.suffix for path in out.iterdir()] == [".tmp"], "it is being written"
+        job.send_signal(signal.SIGTERM)
+        assert job.wait(30) == 128 + signal.SIGTERM
+    assert list(out.iterdir()) == []

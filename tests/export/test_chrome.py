@@ -2,8 +2,14 @@
 
 import io
 import json
+from dataclasses import replace
 
+import numpy as np
+import pytest
+
+from scaleprof.export import chrome
 from scaleprof.export.chrome import ChromeWriter
+from scaleprof.export.tracks import Track
 from tests.export.making_shards import ABOUT, RANK, SHARD
 
 
@@ -42,3 +48,18 @@ def test_letters_that_are_none_do_no_harm() -> None:
     writer.rank(type(RANK)(0, "rank 0", "\ud800 \x00"), SHARD)
     writer.end(ABOUT)
     assert json.loads(file.getvalue())["traceEvents"][1]["args"]["labels"] == "? \x00"
+
+
+def test_a_rank_of_many_names_and_tracks_has_each_name_once_for_each_track_that_shows_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And not all names for each track: threads times names took a minute."""
+    texts = [(f"name {place}", "cat") for place in range(50)]
+    at = np.array([0])
+    tracks = tuple(Track(f"thread {place}", texts, at + place, at, at + 1) for place in range(50))
+    said: list[str] = []
+    monkeypatch.setattr(chrome, "_text", lambda value: said.append(value) or f'"{value}"')
+    file = io.BytesIO()
+    ChromeWriter(file).rank(RANK, replace(SHARD, tracks=tracks, series=()))
+    assert sum(str(text).startswith("name ") for text in said) == 50
+    assert all(f'"name":"name {place}"'.encode() in file.getvalue() for place in range(50))

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scaleprof.export.nesting import in_order, nests, tracks_of
+from scaleprof.export.nesting import MOST_TRIED, in_order, nests, tracks_of
 
 Pairs = list[tuple[int, int]]
 SPANS = st.lists(
@@ -62,3 +62,14 @@ def test_a_slice_across_the_begin_of_the_transfer_leaves_the_track() -> None:
 def test_what_has_no_length_lies_inside_whatever_is_open() -> None:
     start, end = columns([(0, 5), (5, 5), (5, 9), (9, 9), (7, 7)])
     assert nests(start, end) and tracks_of(start, end, start).tolist() == [0] * 5
+
+
+def test_thousands_that_all_overlap_take_no_time_and_a_track_is_used_again_when_it_is_free() -> None:
+    # Each begins 1 later and ends 1 later than the one before it, so that `count` are open at once; then the same again.
+    count = 20_000
+    once = [(place, count + place) for place in range(count)]
+    start, end = columns([*once, *((begins + 2 * count, ends + 2 * count) for begins, ends in once)])
+    track = tracks_of(start, end, start)
+    assert track[:count].tolist() == list(range(count))
+    assert track[count:].tolist() == list(range(count))
+    assert count > MOST_TRIED

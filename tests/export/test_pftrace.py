@@ -2,11 +2,14 @@
 
 import io
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from scaleprof.errors import MissingPackage
-from scaleprof.export.pftrace import PerfettoWriter
+from scaleprof.export.pftrace import PerfettoWriter, _edges
+from scaleprof.export.tracks import Track
 from tests.export.making_shards import ABOUT, RANK, SHARD
 
 
@@ -43,3 +46,30 @@ def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "perfetto.trace_builder.proto_builder", None)
     with pytest.raises(MissingPackage, match=r"scaleprof\[perfetto\]"):
         PerfettoWriter(io.BytesIO())
+
+
+def test_what_has_no_length_lies_inside_what_began_before_it() -> None:
+    """As viewers read the JSON: an operator of 0 us holds the one that it called; what ended at that time holds neither."""
+    start, end = np.array([0, 10, 10, 10, 12]), np.array([10, 15, 10, 10, 13])
+    track = Track("host", [("op", "cpu_op")], np.zeros(5, dtype=np.int64), start, end)
+    assert list(_edges(track)) == [
+        (0, 0), (None, 10), (1, 10), (2, 10), (3, 10), (None, 10), (None, 10), (4, 12), (None, 13), (None, 15),
+    ]  # fmt: skip
+
+
+def test_letters_that_are_none_do_no_harm() -> None:
+    messages = pytest.importorskip("perfetto.protos.perfetto.trace.perfetto_trace_pb2")
+    half = "a\ud800"
+    zero = np.array([0])
+    track = Track(half, [(half, half)], zero, zero, zero + 5, args={0: {"group": half}})
+    file = io.BytesIO()
+    PerfettoWriter(file).rank(replace(RANK, labels=half), replace(SHARD, tracks=(track,), series=()))
+    about, described, begun, _ = messages.Trace.FromString(file.getvalue()).packet
+    event = begun.track_event
+    found = [
+        *about.track_descriptor.process.process_labels,
+        described.track_descriptor.name,
+        event.name,
+        *event.categories,
+    ]
+    assert [*found, event.debug_annotations[0].string_value] == ["a?"] * 5

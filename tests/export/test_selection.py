@@ -33,7 +33,16 @@ def test_what_touches_a_window_only_at_its_ends_is_outside() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"steps": (4, 3)}, {"seconds": (2.0, 1.0)}, {"budget_mb": -1.0}, {"budget_mb": float("nan")}]
+    "wrong",
+    [
+        {"steps": (4, 3)},
+        {"seconds": (2.0, 1.0)},
+        {"budget_mb": -1.0},
+        {"budget_mb": float("nan")},
+        {"seconds": (0.0, float("inf"))},
+        {"seconds": (-1e10, 2.0)},
+        {"seconds": (float("nan"), 2.0)},
+    ],
 )
 def test_what_makes_no_sense_is_said(wrong: dict[str, tuple[int, int]]) -> None:
     with pytest.raises(OptionError):

@@ -17,6 +17,8 @@ from scaleprof.run import RunInfo
         ("=1+1", "'=1+1"), ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"), ("-2+3", "'-2+3"), ("@SUM(A1)", "'@SUM(A1)"), ("\t=1", "'\t=1"),
         ("-12.5", "-12.5"), (-3, "-3"), (-1.5e-7, "-1.5e-07"), (True, "true"), (None, ""), (float("inf"), "inf"), ([1, 2], '"1, 2"'),
         ('say "no", twice', '"say ""no"", twice"'), ("two\nlines", '"two\nlines"'), ("=a,b", '"\'=a,b"'),
+        ("\n=1", '"\'\n=1"'), ("\r=1", '"\'\r=1"'), ("\uff1d1+1", "'\uff1d1+1"), (["=1", 2], '"\'=1, 2"'), ("-1\n", '"\'-1\n"'), ("+1e5", "+1e5"),
+        ("-1e5x", "'-1e5x"), ("a=1", "a=1"), (["a", True, None], '"a, true, "'),
     ],
 )  # fmt: skip
 def test_a_cell_is_never_a_formula(value: object, text: str) -> None:

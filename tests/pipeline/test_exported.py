@@ -231,6 +231,7 @@ def test_a_budget_that_not_even_operations_fit_names_the_rank(tmp_path: Path) ->
     [
         ({"ranks": (7,)}, "has no rank 7; there are: 0, 1, 2, 3"),
         ({"steps": (90, 99)}, "has any of the chosen steps; it has steps 0 to 4"),
+        ({"seconds": (5.0, 6.0)}, "nothing of run ddp lies in the chosen seconds; it lasts from 0 to 0."),
         ({"runs": ("other",)}, "there is no run 'other'; there are: ddp-n4"),
         ({"steps": (3, 2)}, "--steps must go from an earlier to a later one"),
         ({"budget_mb": 0.0}, "--budget must be a positive number"),
@@ -240,6 +241,46 @@ def test_what_no_run_has_is_said(tmp_path: Path, chosen: dict[str, Any], said: s
     folder = synthetic(tmp_path)
     with pytest.raises(OptionError, match=said.replace("(", r"\(")):
         exported(folder, tmp_path, **chosen)
+
+
+# ---- where it is written ----
+def test_a_trace_is_never_written_over(two_ranks: Path, tmp_path: Path) -> None:
+    trace = two_ranks / "rank0.pt.trace.json"
+    before = trace.read_bytes()
+    (tmp_path / "link").symlink_to(two_ranks)
+    for place in (trace, tmp_path / "link" / trace.name):
+        with pytest.raises(
+            OptionError, match="is a trace that is read, or lies among them: choose another place with -o"
+        ):
+            export([two_ranks], place, options=SERIAL)
+    assert trace.read_bytes() == before
+    recorded = synthetic(tmp_path)
+    for place in (recorded / "rank-00000" / "x.json", recorded / "rank-00001" / "steps.jsonl.gz"):
+        with pytest.raises(OptionError, match="choose another place"):
+            export([recorded], place, options=SERIAL)
+        assert not place.exists()
+
+
+def test_beside_the_traces_it_is_no_trace_the_next_time(two_ranks: Path) -> None:
+    first, again = (export([two_ranks], two_ranks / "merged.json", options=SERIAL)[0] for _ in range(2))
+    assert set(checked(again.path).ranks) == {0, 1} and first.remarks == again.remarks
+
+
+def test_a_file_that_is_none_of_these_is_no_place_for_one(two_ranks: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(OptionError, match=r"notes\.txt is no folder: -o takes a folder, or a file called \.json"):
+        export([two_ranks], tmp_path / "notes.txt", options=SERIAL)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_rank_on_which_nothing_was_recorded_is_said(two_ranks: Path, tmp_path: Path) -> None:
+    (two_ranks / "rank1.pt.trace.json").write_text(json.dumps(kineto(1, [])))
+    [one] = export([two_ranks], tmp_path / "x.json", options=SERIAL)
+    assert "nothing was recorded on rank 1" in one.remarks
+    assert not any("cannot be compared" in remark for remark in one.remarks), (
+        "of what has no times nothing is told of the clock"
+    )
+    assert {slice_.rank for slice_ in checked(one.path).slices} == {0}
 
 
 # ---- several runs ----

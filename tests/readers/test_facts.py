@@ -119,6 +119,11 @@ def test_what_nothing_can_read_is_broken(tmp_path: Path, content: bytes) -> None
         facts_of(write_bytes(tmp_path / "t.json", content))
 
 
+def test_a_zip_archive_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(BrokenFile, match=r"t\.zip: is a zip archive: unpack it, or pack the traces as \.tar\.gz$"):
+        facts_of(write_bytes(tmp_path / "t.zip", b"PK\x03\x04\x14\x00"))
+
+
 def test_a_computed_trace_says_so(tmp_path: Path) -> None:
     def said(name: str, **metadata: object) -> bool:
         facts = facts_of(write_trace(tmp_path / name, [{"ph": "M", "name": "x"}], schemaVersion=1, **metadata))

@@ -1,6 +1,8 @@
 """A URL is a path as far as readers use paths, and shows nothing that lets others in."""
 
 import pickle
+import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,6 +85,18 @@ def test_an_unknown_kind_of_address_is_one_sentence() -> None:
         InputError, match=r"^nonesuch://x/y: there is nothing that reads nonesuch://: is it spelled right\?$"
     ):
         remote("nonesuch://x/y").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "package"), [("gs://bucket/run", "gcsfs"), ("gcs://b/r", "gcsfs"), ("abfs://c/run", "adlfs")]
+)
+def test_a_store_that_no_extra_is_for_names_its_package(
+    url: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    said = f"reading {url} needs {package}, which is not installed and no extra brings along: pip install {package}"
+    with pytest.raises(InputError, match=f"^{re.escape(said)}$"):
+        remote(url).exists()
 
 
 def test_a_file_is_the_same_as_long_as_its_store_says_so(tmp_path: Path) -> None:

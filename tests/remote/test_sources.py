@@ -1,5 +1,6 @@
 """Analyses of what is elsewhere: the same report as of the same files here, but for their names; and what cannot be had is named."""
 
+import gzip
 import json
 import os
 import re
@@ -238,6 +239,25 @@ def test_a_bucket_is_exported_as_its_folder(s3: str, tmp_path: Path, study: Path
     [here] = export([run], tmp_path / "here.json", options=SERIAL)
     [there] = export([f"s3://exported/{run.name}"], tmp_path / "there.json", options=SERIAL)
     assert here.path.read_bytes() == there.path.read_bytes()
+
+
+def test_every_command_that_reads_takes_addresses(web: Web, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, there in (("emulated-ddp-n4", "base"), ("on-50mbit-ddp-n4", "new")):
+        [run] = SAMPLES.glob(f"{name}-*")
+        shutil.copytree(run, web.folder / there)
+    (web.folder / "sizes.csv").write_text("ranks,step_ms\n1,10\n2,11\n4,13\n8,17\n")
+    base, new, out = f"{web.address}/base/", f"{web.address}/new/", str(tmp_path / "out")
+    commands = (
+        ["export", base, "-o", f"{out}.json.gz", "--tables", out],
+        ["compare", base, new, "-o", f"{out}.html"],
+        ["check", base, "--min-efficiency", "0.01"],
+        ["check", base, "--baseline", base],
+        ["whatif", base, "--link", "2", "-o", f"{out}.html"],
+        ["predict", f"{web.address}/sizes.csv", "--kind", "strong", "-o", f"{out}.html"],
+    )
+    codes = {" ".join(words[:2]): main([*words, "-q"]) for words in commands}
+    assert set(codes.values()) == {0}, (codes, capsys.readouterr())
+    assert gzip.decompress(Path(f"{out}.json.gz").read_bytes()).startswith(b'{"displayTimeUnit"')
 
 
 def test_redaction_covers_buckets_and_hosts(s3: str, web: Web, study: Path) -> None:
