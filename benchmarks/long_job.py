@@ -19,8 +19,9 @@ import psutil
 import torch.distributed as dist
 
 import scaleprof
-from scaleprof.collect import output, recording, session
-from scaleprof.collect.flight import FlightRecorder
+from scaleprof.collect import recording, session
+from scaleprof.collect.watching.flight import FlightRecorder
+from scaleprof.collect.written import output
 
 STEP_NS = 100_000_000
 PARTS = 8

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from scaleprof.collect import recording
 from scaleprof.collect.guard import Guard
-from scaleprof.collect.horovod import HorovodSession
+from scaleprof.collect.horovod.horovod import HorovodSession
 from scaleprof.collect.options import Options, Windows
 from scaleprof.collect.session import Session
 from scaleprof.run import Level

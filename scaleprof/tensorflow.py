@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaleprof.collect.guard import Guard
 from scaleprof.collect.options import Options, Windows, with_environment
-from scaleprof.collect.tensorflow import TensorflowSession
+from scaleprof.collect.tensorflow.tensorflow import TensorflowSession
 from scaleprof.run import Level
 
 __all__ = ["KerasCallback", "session"]

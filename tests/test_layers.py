@@ -53,6 +53,7 @@ FOLDERS = {
     "analyses": [
         "account", "communication", "machine", "replay", "scaling", "stragglers", "findings", "strategies", "timeline", "changes",
     ],
+    "collect": ["found", "watching", "written", "machine", "profiling", "horovod", "tensorflow"],
     "readers": ["json_text", "kineto", "xplane", "recorded", "ascend", "horovod", "finding", "tables"],
 }  # fmt: skip
 """A folder in one of these parts uses what stands before it, and what lies beside the folders."""

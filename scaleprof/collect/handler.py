@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from scaleprof.clock import ClockAnchor
-from scaleprof.collect import identity
-from scaleprof.collect.about import Known, Records
-from scaleprof.collect.folder import RankFolder, claim_rank_folder
+from scaleprof.collect.found.job import Seen, find_out, process_groups
 from scaleprof.collect.guard import Guard
-from scaleprof.collect.job import Seen, find_out, process_groups
-from scaleprof.collect.kineto import Profiler
 from scaleprof.collect.options import Options, with_environment
+from scaleprof.collect.profiling.kineto import Profiler
 from scaleprof.collect.recording import recording_now
+from scaleprof.collect.written import identity
+from scaleprof.collect.written.about import Known, Records
+from scaleprof.collect.written.folder import RankFolder, claim_rank_folder
 from scaleprof.run import trace_file_name
 
 _STEP = re.compile(rb'"ProfilerStep#(\d{1,15})"')

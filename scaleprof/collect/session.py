@@ -14,27 +14,27 @@ from contextlib import contextmanager
 from typing import Any
 
 from scaleprof.clock import ClockAnchor
-from scaleprof.collect.clocks import HostClocks
-from scaleprof.collect.compiling import hide_from_compiler
 from scaleprof.collect.cost import OwnCost
-from scaleprof.collect.counters import RunQueue, StepCounters
-from scaleprof.collect.device import STEPS_LATER, DeviceWaits
-from scaleprof.collect.flight import FlightRecorder
+from scaleprof.collect.found.job import LOOK_AFTER_STEPS, Looks, Seen, find_out, watch_autocast
 from scaleprof.collect.guard import Guard, in_words
-from scaleprof.collect.inputs import InputPoints
-from scaleprof.collect.job import LOOK_AFTER_STEPS, Looks, Seen, find_out, watch_autocast
-from scaleprof.collect.kineto import OpenWindow, Profiler
+from scaleprof.collect.machine.clocks import HostClocks
+from scaleprof.collect.machine.sampler import Sampler
 from scaleprof.collect.options import Options
-from scaleprof.collect.output import READ_S, Output
 from scaleprof.collect.patching import Patches
-from scaleprof.collect.pauses import Pauses
-from scaleprof.collect.peers import PointToPoint
-from scaleprof.collect.rolling import RollingWindows
-from scaleprof.collect.sampler import Sampler
-from scaleprof.collect.spans import NamedSpans
-from scaleprof.collect.steps import OptimizerHooks
-from scaleprof.collect.tasks import Tasks
-from scaleprof.collect.waits import WaitPoints
+from scaleprof.collect.profiling.kineto import OpenWindow, Profiler
+from scaleprof.collect.profiling.rolling import RollingWindows
+from scaleprof.collect.watching.compiling import hide_from_compiler
+from scaleprof.collect.watching.counters import RunQueue, StepCounters
+from scaleprof.collect.watching.device import STEPS_LATER, DeviceWaits
+from scaleprof.collect.watching.flight import FlightRecorder
+from scaleprof.collect.watching.inputs import InputPoints
+from scaleprof.collect.watching.pauses import Pauses
+from scaleprof.collect.watching.peers import PointToPoint
+from scaleprof.collect.watching.spans import NamedSpans
+from scaleprof.collect.watching.steps import OptimizerHooks
+from scaleprof.collect.watching.tasks import Tasks
+from scaleprof.collect.watching.waits import WaitPoints
+from scaleprof.collect.written.output import READ_S, Output
 from scaleprof.run import (
     DEVICE_FILE,
     P2P_FILE,

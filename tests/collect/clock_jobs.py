@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 
 import scaleprof
-from scaleprof.collect import clocks
+from scaleprof.collect.machine import clocks
 from scaleprof.launch.ranks import fork_ranks
 
 AHEAD_NS = 5_000_000_000

@@ -26,7 +26,8 @@ def nothing_left_installed(monkeypatch: pytest.MonkeyPatch) -> object:
     from torch.nn.parallel import DistributedDataParallel
     from torch.utils.data.dataloader import _BaseDataLoaderIter
 
-    from scaleprof.collect import flight, recording
+    from scaleprof.collect import recording
+    from scaleprof.collect.watching import flight
 
     def touched() -> list[object]:
         return [

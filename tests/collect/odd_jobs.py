@@ -25,7 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, TensorDataset
 
 import scaleprof
-from scaleprof.collect import rolling
+from scaleprof.collect.profiling import rolling
 from scaleprof.launch.ranks import fork_ranks
 from tests.collect.zoo.jobs import _adam, _batches, _loss, _mesh, _plain_step
 from tests.collect.zoo.models import CLASSES, LENGTH, WIDTH, Block, Net

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from scaleprof.clock import ClockOffset, HostClock, clocks_of_hosts
-from scaleprof.collect import clocks
-from scaleprof.collect.clocks import Hosts, hosts_of
+from scaleprof.collect.machine import clocks
+from scaleprof.collect.machine.clocks import Hosts, hosts_of
 from scaleprof.run import RankInfo, read_rank_info
 from tests.collect.clock_jobs import AHEAD_NS, CASES, DRIFT_PPM, MONO_AHEAD_NS
 from tests.collect.training import lines

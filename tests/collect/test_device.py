@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import scaleprof
-from scaleprof.collect.device import MOST_PENDING, DeviceWaits
 from scaleprof.collect.patching import Patches
+from scaleprof.collect.watching.device import MOST_PENDING, DeviceWaits
 from tests.collect.training import info_of, lines, loop, only_rank
 
 
@@ -108,7 +108,7 @@ def test_a_device_that_hangs_costs_a_bounded_number_of_steps(device: Device) -> 
 
 def test_steps_with_many_waits_are_given_up_sooner(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     """A step with three waits has eight events: of twenty events two steps are kept."""
-    monkeypatch.setattr("scaleprof.collect.device.MOST_EVENTS", 20)
+    monkeypatch.setattr("scaleprof.collect.watching.device.MOST_EVENTS", 20)
     waits = DeviceWaits()
     device.passed_ms = -1
     for number in range(10):

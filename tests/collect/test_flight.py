@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from scaleprof.collect.flight import FlightRecorder
 from scaleprof.collect.guard import Guard
 from scaleprof.collect.patching import Patches
+from scaleprof.collect.watching.flight import FlightRecorder
 
 C10D = torch._C._distributed_c10d
 

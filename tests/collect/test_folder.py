@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from scaleprof import run
-from scaleprof.collect import folder as folders
-from scaleprof.collect.folder import MOST_HELD, RankFolder, claim_rank_folder
+from scaleprof.collect.written import folder as folders
+from scaleprof.collect.written.folder import MOST_HELD, RankFolder, claim_rank_folder
 from scaleprof.run import RankInfo, RunInfo
 from tests.collect.training import lines
 

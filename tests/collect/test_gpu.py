@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from scaleprof.collect.gpu import gpu_counters
+from scaleprof.collect.machine.gpu import gpu_counters
 
 ROOT = Path(__file__).parent.parent.parent
 
 READ = """
 import json, sys
-from scaleprof.collect.gpu import gpu_counters
+from scaleprof.collect.machine.gpu import gpu_counters
 losses = []
 read = gpu_counters(sys.argv[1], lambda what, reason: losses.append([what, reason]))
 samples = [read() for _ in range(int(sys.argv[2]))] if read else None
@@ -26,7 +26,7 @@ print(json.dumps({"samples": samples, "losses": losses}))
 
 SAMPLE = """
 import json, sys, time
-from scaleprof.collect import sampler
+from scaleprof.collect.machine import sampler
 from scaleprof.collect.guard import Guard
 sampler.uuid_of = lambda device: "11-22"
 guard, seen = Guard(), []

@@ -12,8 +12,8 @@ import torch
 
 import scaleprof.horovod
 from scaleprof.clock import ClockAnchor
-from scaleprof.collect import horovod_timeline
-from scaleprof.collect.horovod_clocks import offset_of_rounds
+from scaleprof.collect.horovod import timeline as horovod_timeline
+from scaleprof.collect.horovod.clocks import offset_of_rounds
 from scaleprof.run import horovod_timeline_of
 from tests.collect import fake_horovod
 from tests.collect.fake_horovod import Job
@@ -155,7 +155,7 @@ def test_a_group_of_tensors_has_the_names_of_the_timeline(
 def test_hosts_compare_clocks_and_a_rank_that_never_comes_costs_a_second(
     tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scaleprof.collect.horovod_clocks.BUDGET_S", 0.05)
+    monkeypatch.setattr("scaleprof.collect.horovod.clocks.BUDGET_S", 0.05)
     job.local_size = 1
     hvd = fake_horovod.install(monkeypatch, job)
     scaleprof.horovod.profile(tmp_path / "all", sample_hz=0)(train)(hvd)

@@ -1,7 +1,7 @@
 import pytest
 
-from scaleprof.collect import identity
-from scaleprof.collect.identity import Identity, from_environment, run_id_from_environment, short
+from scaleprof.collect.written import identity
+from scaleprof.collect.written.identity import Identity, from_environment, run_id_from_environment, short
 
 
 @pytest.mark.parametrize(

@@ -218,7 +218,7 @@ def test_a_profiler_that_refuses_costs_its_window(
 def test_a_watchdog_of_the_trainings_bites_in_the_middle_of_the_recorder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from scaleprof.collect.folder import RankFolder
+    from scaleprof.collect.written.folder import RankFolder
 
     flush = RankFolder.flush
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 import scaleprof
-from scaleprof.collect.pauses import Pauses
+from scaleprof.collect.watching.pauses import Pauses
 from scaleprof.readers.finding.directory import run_of_directory
 from scaleprof.readers.recorded.recorded import read_recorded
 from scaleprof.trace import Kind

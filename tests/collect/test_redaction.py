@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import scaleprof
-from scaleprof.collect import redaction
-from scaleprof.collect.redaction import Redaction
+from scaleprof.collect.written import redaction
+from scaleprof.collect.written.redaction import Redaction
 from scaleprof.run import RankInfo, RunInfo
 from tests.collect.training import loop, only_rank
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import scaleprof
-from scaleprof.collect import rolling
+from scaleprof.collect.profiling import rolling
 from scaleprof.run import window_of_trace_file
 from tests.collect.training import info_of, loop, network, only_rank, spans, steps_of
 
@@ -167,7 +167,7 @@ def test_a_region_is_a_span_and_so_is_a_recorded_function_inside_another(tmp_pat
 def test_a_window_that_cannot_be_saved_costs_that_window_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from scaleprof.collect.kineto import Profiler
+    from scaleprof.collect.profiling.kineto import Profiler
 
     def broken(*_: object) -> None:
         raise OSError("No space left on device")

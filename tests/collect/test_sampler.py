@@ -6,9 +6,9 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from scaleprof.collect import sampler
 from scaleprof.collect.guard import Guard
-from scaleprof.collect.sampler import Sampler, process_counters
+from scaleprof.collect.machine import sampler
+from scaleprof.collect.machine.sampler import Sampler, process_counters
 
 
 def sampled(seen: list[dict[str, float]], thread: Sampler) -> None:

@@ -187,7 +187,7 @@ def test_a_forked_child_that_goes_on_training_leaves_no_trace_in_the_recording(t
 
 
 def test_parts_that_this_torch_lacks_cost_only_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from scaleprof.collect.waits import WaitPoints
+    from scaleprof.collect.watching.waits import WaitPoints
 
     def missing(*_: object) -> None:
         raise AttributeError("no such function in this torch")
@@ -202,7 +202,7 @@ def test_parts_that_this_torch_lacks_cost_only_themselves(tmp_path: Path, monkey
 
 
 def test_a_failing_counter_costs_samples_not_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from scaleprof.collect import sampler
+    from scaleprof.collect.machine import sampler
 
     def broken() -> dict[str, float]:
         raise RuntimeError("no counters today")

@@ -15,9 +15,9 @@ import pytest
 
 import scaleprof.tensorflow as recorder
 from scaleprof import Windows
-from scaleprof.collect.identity import Identity
-from scaleprof.collect.redaction import Redaction
-from scaleprof.collect.tensorflow_job import identity_from_tf_config, run_id_from_tf_config, trains_nothing
+from scaleprof.collect.tensorflow.job import identity_from_tf_config, run_id_from_tf_config, trains_nothing
+from scaleprof.collect.written.identity import Identity
+from scaleprof.collect.written.redaction import Redaction
 from scaleprof.readers import find_runs, read_rank
 from scaleprof.run import RankInfo, read_rank_info
 from tests.readers.making_xplanes import Plane, environment, op, space
@@ -112,7 +112,7 @@ def test_every_rank_has_a_folder_in_one_run(
 ) -> None:
     for task in ({"type": "chief", "index": 0}, {"type": "worker", "index": 0}, {"type": "worker", "index": 1}):
         monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": CLUSTER, "task": task}))
-        monkeypatch.setattr("scaleprof.collect.tensorflow._Process.recorded", 0)
+        monkeypatch.setattr("scaleprof.collect.tensorflow.tensorflow._Process.recorded", 0)
         train(tmp_path)
     [run] = find_runs([tmp_path])
     assert (run.info.world_size, list(run.ranks)) == (3, [0, 1, 2])

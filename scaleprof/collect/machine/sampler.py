@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from scaleprof.collect.gpu import Counters, gpu_counters, uuid_of
 from scaleprof.collect.guard import Guard
+from scaleprof.collect.machine.gpu import Counters, gpu_counters, uuid_of
 
 log = logging.getLogger(__name__)
 

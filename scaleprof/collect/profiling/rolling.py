@@ -15,10 +15,10 @@ from collections.abc import Callable
 from typing import Any
 
 from scaleprof.collect.guard import Guard
-from scaleprof.collect.kineto import OpenWindow, Profiler, cuda_in_use
-from scaleprof.collect.openspans import OpenSpans
 from scaleprof.collect.options import Options
 from scaleprof.collect.patching import Patches
+from scaleprof.collect.profiling.kineto import OpenWindow, Profiler, cuda_in_use
+from scaleprof.collect.profiling.openspans import OpenSpans
 from scaleprof.run import Level
 
 WINDOW_STEPS = 50

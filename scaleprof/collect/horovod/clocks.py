@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from scaleprof.clock import ClockAnchor, ClockOffset, HostClock
-from scaleprof.collect.about import Known
-from scaleprof.collect.clocks import BUDGET_S, SWITCH, UNSYNCHRONISED, HostClocks, clock_id
 from scaleprof.collect.guard import Guard
-from scaleprof.collect.horovod_calls import OWN_TENSORS
+from scaleprof.collect.horovod.calls import OWN_TENSORS
+from scaleprof.collect.machine.clocks import BUDGET_S, SWITCH, UNSYNCHRONISED, HostClocks, clock_id
+from scaleprof.collect.written.about import Known
 
 ROUNDS = 10
 _STALL = "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS"

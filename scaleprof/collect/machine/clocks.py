@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from scaleprof.clock import ClockAnchor, ClockOffset, HostClock
-from scaleprof.collect.about import Known
 from scaleprof.collect.guard import Guard
-from scaleprof.collect.identity import from_process_group, short
+from scaleprof.collect.written.about import Known
+from scaleprof.collect.written.identity import from_process_group, short
 
 BUDGET_S = 1.0
 """What the ping-pong may take, at the start and again at the end; ranks that come later than that find it closed."""

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scaleprof.collect import identity
-from scaleprof.collect.about import Known, Records
-from scaleprof.collect.flight import FlightRecorder
-from scaleprof.collect.folder import RankFolder, claim_rank_folder
+from scaleprof.collect.found.job import process_groups
 from scaleprof.collect.guard import Guard
-from scaleprof.collect.job import process_groups
 from scaleprof.collect.options import Options
+from scaleprof.collect.watching.flight import FlightRecorder
+from scaleprof.collect.written import identity
+from scaleprof.collect.written.about import Known, Records
+from scaleprof.collect.written.folder import RankFolder, claim_rank_folder
 from scaleprof.run import COLLECTIVES_FILE
 
 FLUSH_S = 5.0

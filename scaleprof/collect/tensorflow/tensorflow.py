@@ -14,20 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from scaleprof.clock import ClockAnchor
-from scaleprof.collect import identity
-from scaleprof.collect.about import Known, Records
-from scaleprof.collect.counters import RunQueue, StepCounters
-from scaleprof.collect.folder import RankFolder, claim_rank_folder
 from scaleprof.collect.guard import Guard, in_words
 from scaleprof.collect.options import Options
-from scaleprof.collect.tensorflow_job import (
+from scaleprof.collect.tensorflow.job import (
     found_in,
     identity_from_tf_config,
     run_id_from_tf_config,
     trains_nothing,
     versions,
 )
-from scaleprof.collect.tensorflow_profiler import Profiler
+from scaleprof.collect.tensorflow.profiler import Profiler
+from scaleprof.collect.watching.counters import RunQueue, StepCounters
+from scaleprof.collect.written import identity
+from scaleprof.collect.written.about import Known, Records
+from scaleprof.collect.written.folder import RankFolder, claim_rank_folder
 from scaleprof.run import STEPS_FILE, RankInfo
 
 Trained = Callable[[], Iterable[Any]]

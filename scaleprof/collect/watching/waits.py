@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from scaleprof.collect.device import DeviceWaits
 from scaleprof.collect.guard import Guard
 from scaleprof.collect.patching import Patches
+from scaleprof.collect.watching.device import DeviceWaits
 
 SPAN = "scaleprof::wait"
 _LOST = "blocked time is missing"

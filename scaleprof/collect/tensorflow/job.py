@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from scaleprof.collect.identity import Identity, short
-from scaleprof.collect.job import Found
+from scaleprof.collect.found.job import Found
+from scaleprof.collect.written.identity import Identity, short
 
 _STRATEGIES = {
     "CollectiveAllReduceStrategy": "multi_worker_mirrored",

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, Protocol
 
-from scaleprof.collect.gradient_hooks import hook_name
+from scaleprof.collect.found.gradient_hooks import hook_name
+from scaleprof.collect.found.job import Seen
 from scaleprof.collect.guard import Guard
-from scaleprof.collect.job import Seen
 from scaleprof.collect.patching import Patches
 
 ENCODE, DECODE = "scaleprof::encode", "scaleprof::decode"

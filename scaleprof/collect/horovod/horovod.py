@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from scaleprof.collect.guard import Guard
-from scaleprof.collect.horovod_calls import GROUP, HorovodCalls
-from scaleprof.collect.horovod_clocks import HorovodClocks
-from scaleprof.collect.horovod_timeline import DYNAMIC, VARIABLE, CoordinatorTimeline
+from scaleprof.collect.horovod.calls import GROUP, HorovodCalls
+from scaleprof.collect.horovod.clocks import HorovodClocks
+from scaleprof.collect.horovod.timeline import DYNAMIC, VARIABLE, CoordinatorTimeline
 from scaleprof.collect.options import Options
 from scaleprof.collect.session import Session
 from scaleprof.run import COLLECTIVES_FILE, ProcessGroup

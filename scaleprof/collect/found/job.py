@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from scaleprof.collect.found.strategy import Layout, Parts, class_name, layout_of, replicated
 from scaleprof.collect.patching import Patches
-from scaleprof.collect.strategy import Layout, Parts, class_name, layout_of, replicated
 from scaleprof.run import ProcessGroup
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, Protocol, TypeVar, cast
 
-from scaleprof.collect.counters import StepCounters
 from scaleprof.collect.guard import Guard
 from scaleprof.collect.patching import Patches
+from scaleprof.collect.watching.counters import StepCounters
 
 Batch = TypeVar("Batch")
 

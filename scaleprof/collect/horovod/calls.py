@@ -17,8 +17,8 @@ from typing import Any, NamedTuple, Protocol
 
 from scaleprof.collect.guard import Guard
 from scaleprof.collect.patching import Patches
-from scaleprof.collect.spans import DECODE, ENCODE
-from scaleprof.collect.waits import WaitPoints
+from scaleprof.collect.watching.spans import DECODE, ENCODE
+from scaleprof.collect.watching.waits import WaitPoints
 
 OWN_TENSORS = "scaleprof."
 """How the names of the recorder's own tensors begin."""

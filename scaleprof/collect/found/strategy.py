@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from scaleprof.collect.gradient_hooks import hook_names, hook_words
+from scaleprof.collect.found.gradient_hooks import hook_names, hook_words
 
 _SCHEDULES = {
     "ScheduleGPipe": "gpipe",

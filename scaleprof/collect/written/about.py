@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 from scaleprof import __version__
 from scaleprof.clock import ClockAnchor, HostClock
-from scaleprof.collect.identity import Identity, script_name, short
-from scaleprof.collect.job import Found
+from scaleprof.collect.found.job import Found
 from scaleprof.collect.options import Options
-from scaleprof.collect.redaction import Redaction
+from scaleprof.collect.written.identity import Identity, script_name, short
+from scaleprof.collect.written.redaction import Redaction
 from scaleprof.run import Emulated, ProcessGroup, RankInfo, RunInfo
 
 

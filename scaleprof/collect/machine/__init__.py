@@ -1,0 +1,1 @@
+"""The machine meanwhile: counters of process, host and GPU, and the clocks of hosts."""
