@@ -73,3 +73,8 @@ def test_thousands_that_all_overlap_take_no_time_and_a_track_is_used_again_when_
     assert track[:count].tolist() == list(range(count))
     assert track[count:].tolist() == list(range(count))
     assert count > MOST_TRIED
+
+
+def test_what_begins_or_ends_where_the_transfer_begins_does_not_lie_across() -> None:
+    start, end = columns([(0, 10), (2, 6), (6, 8)])
+    assert tracks_of(start, end, np.array([6, 2, 6])).tolist() == [0, 0, 0]

@@ -81,3 +81,16 @@ def test_an_arrow_belongs_to_the_slice_or_to_a_mark_on_it() -> None:
     [track] = tracks(trace, [UNKNOWN, UNKNOWN], links)
     assert shown(track) == [("sum", 100, 150), ("recv", 200, 250), ("data on their way", 221, 221)]
     assert track.ties == {0: Tie(7, comes=False, goes=True), 2: Tie(9, comes=True, goes=False)}
+
+
+def test_what_is_said_of_an_operation_is_in_its_units() -> None:
+    trace = made(("sum", Kind.COLLECTIVE, 100, 50))
+    split = Split(np.array([6]), np.array([20]), np.array([4]), np.array([2500]))
+    operations = operations_of(trace, split, NO_LINKS, as_it_is)
+    assert operations.said(0) == {
+        "operation": "all_reduce", "number": 6, "bytes": 4096, "seq": 0, "ranks": 4, "dtype": "float32", "group": "0", "clock_error_us": 2.5,
+    }  # fmt: skip
+    exact = replace(operations, split=replace(split, clock_ns=np.array([0])))
+    assert "clock_error_us" not in exact.said(0), "on one clock there is none"
+    untold = replace(operations, split=replace(split, transfer_ns=np.array([UNKNOWN])))
+    assert "clock_error_us" not in untold.said(0)
