@@ -73,3 +73,12 @@ def test_where_a_process_has_several_devices_its_streams_say_which() -> None:
     nameless = replace(trace, lanes=replace(trace.lanes, label=("", " ", "", "")))
     labels = [lane.label for lane in event_lanes(nameless, np.arange(5), start, end)]
     assert labels == ["stream 7", "stream 20", "thread 2", "thread 1"]
+
+
+def test_an_operation_that_ran_is_not_shown_as_issued_again() -> None:
+    trace = made()
+    ran = replace(trace.comm, issued_ns=np.array([15]))
+    untold = replace(trace.comm, row=np.array([-1], dtype=np.int32))
+    for comm in (ran, untold):
+        lanes = told_lanes(replace(trace, comm=comm), as_it_is, EVER, None)
+        assert "communication, as issued" not in [lane.label for lane in lanes]

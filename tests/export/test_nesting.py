@@ -78,3 +78,8 @@ def test_thousands_that_all_overlap_take_no_time_and_a_track_is_used_again_when_
 def test_what_begins_or_ends_where_the_transfer_begins_does_not_lie_across() -> None:
     start, end = columns([(0, 10), (2, 6), (6, 8)])
     assert tracks_of(start, end, np.array([6, 2, 6])).tolist() == [0, 0, 0]
+
+
+def test_what_begins_when_another_ends_stays_on_its_track() -> None:
+    start, end = columns([(0, 10), (5, 12), (10, 20)])
+    assert tracks_of(start, end, start).tolist() == [0, 1, 0]
