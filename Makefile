@@ -27,7 +27,7 @@ test: $(READY)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not long and not alone" $(ARGS) || [ $$? -eq 5 ]
 	$(BIN)/python -m pytest -m "alone and not long" $(ARGS) || [ $$? -eq 5 ]
 
-# What takes long in a browser: paper, keys, reports on runs that lack something, and exports in Perfetto itself. `make test` leaves these out.
+# What takes long: in a browser paper, keys and reports on runs that lack something, and exports in Perfetto itself. `make test` leaves these out.
 test-pages: $(READY)
 	$(if $(TRACES),SCALEPROF_TRACES=$(abspath $(TRACES))) $(BIN)/python -m pytest -m long tests/render tests/export $(ARGS)
 

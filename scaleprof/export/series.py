@@ -73,9 +73,13 @@ def series_of(
 
 
 def thinned(series: Sequence[Series], most: int) -> list[Series]:
-    """The same curves with at most so many points in all, evenly over time; as they are where they have no more."""
+    """The same curves with at most so many points in all, evenly over time; as they are where they have no more. None where not each can have one."""
     points = sum(map(len, series))
     if points <= most:
         return list(series)
-    every = -(-points // max(most, 1))
+    if most < len(series):
+        return []
+    every = -(-points // most)
+    while sum(-(-len(one) // every) for one in series) > most:  # curves of which the last part is not whole
+        every += 1
     return [Series(one.name, one.unit, one.time_ns[::every], one.values[::every]) for one in series]

@@ -28,3 +28,8 @@ def test_an_operation_ends_with_its_activity() -> None:
     assert carried(trace).rows() == [[1, 15]]
     trace.comm.row[:] = np.int32(-1)
     assert carried(trace).rows() == [[-1, -1]]
+
+
+def test_the_first_event_may_be_the_operation() -> None:
+    trace = make_trace(Made([Event(WORKER, Kind.COLLECTIVE, 5, 10)], [Step(0, 20)]))
+    assert carried(trace).rows() == [[0, 15]]

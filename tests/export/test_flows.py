@@ -155,3 +155,15 @@ def test_an_activity_that_did_several_things_has_marks() -> None:
 def test_a_send_without_its_receiver_has_no_arrow_and_is_not_counted() -> None:
     assert links([[Op(0, 10, 20, "send")], [Op(1, 10, 20, "recv")]]) == ([[], []], 0)
     assert links([[Op(0, 10, 20, "send")], [Op(0, 12, 20, "send")]]) == ([[], []], 0)
+
+
+def test_of_transfers_both_ways_at_once_each_has_its_own_order() -> None:
+    # The data of both leave at 10, and both receivers began then: for the one on the lower rank a mark is needed.
+    found, lost = links(
+        [[Op(0, 10, 40, "send"), Op(1, 10, 40, "recv")], [Op(0, 10, 40, "recv"), Op(1, 10, 40, "send")]]
+    )
+    assert found == [
+        [(0, False, True, UNKNOWN), (1, True, False, 11)],
+        [(0, True, False, UNKNOWN), (1, False, True, UNKNOWN)],
+    ]
+    assert lost == 0

@@ -62,3 +62,23 @@ def test_an_operation_of_which_only_the_issue_is_known_is_a_moment() -> None:
 
 def test_names_have_an_end() -> None:
     assert shortened("x" * 501) == "x" * 499 + "…" and shortened("x" * 500) == "x" * 500
+
+
+def test_where_a_process_has_several_devices_its_streams_say_which() -> None:
+    trace = made()
+    start, end = trace.events.spans()
+    two = replace(trace, lanes=replace(trace.lanes, device=np.array([-1, -1, 0, 1], dtype=np.int32)))
+    labels = [lane.label for lane in event_lanes(two, np.arange(5), start, end)]
+    assert labels == ["device 0, stream 7", "device 1, stream 20", "pt_gloo_runloop", "python"]
+    nameless = replace(trace, lanes=replace(trace.lanes, label=("", " ", "", "")))
+    labels = [lane.label for lane in event_lanes(nameless, np.arange(5), start, end)]
+    assert labels == ["stream 7", "stream 20", "thread 2", "thread 1"]
+
+
+def test_an_operation_that_ran_is_not_shown_as_issued_again() -> None:
+    trace = made()
+    ran = replace(trace.comm, issued_ns=np.array([15]))
+    untold = replace(trace.comm, row=np.array([-1], dtype=np.int32))
+    for comm in (ran, untold):
+        lanes = told_lanes(replace(trace, comm=comm), as_it_is, EVER, None)
+        assert "communication, as issued" not in [lane.label for lane in lanes]

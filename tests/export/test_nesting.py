@@ -65,11 +65,21 @@ def test_what_has_no_length_lies_inside_whatever_is_open() -> None:
 
 
 def test_thousands_that_all_overlap_take_no_time_and_a_track_is_used_again_when_it_is_free() -> None:
-    # Each begins 1 later and ends 1 later than the one before it, so that `count` are open at once; then the same again.
+    # Each begins 1 later and ends 1 later than the one before it, so that `count` are open at once; each of the same again begins when one ends.
     count = 20_000
     once = [(place, count + place) for place in range(count)]
-    start, end = columns([*once, *((begins + 2 * count, ends + 2 * count) for begins, ends in once)])
+    start, end = columns([*once, *((begins + count, ends + count) for begins, ends in once)])
     track = tracks_of(start, end, start)
     assert track[:count].tolist() == list(range(count))
     assert track[count:].tolist() == list(range(count))
     assert count > MOST_TRIED
+
+
+def test_what_begins_or_ends_where_the_transfer_begins_does_not_lie_across() -> None:
+    start, end = columns([(0, 10), (2, 6), (6, 8)])
+    assert tracks_of(start, end, np.array([6, 2, 6])).tolist() == [0, 0, 0]
+
+
+def test_what_begins_when_another_ends_stays_on_its_track() -> None:
+    start, end = columns([(0, 10), (5, 12), (10, 20)])
+    assert tracks_of(start, end, start).tolist() == [0, 1, 0]

@@ -25,6 +25,7 @@ def test_a_rank_is_read_back() -> None:
     assert described[0].process.process_name == "rank 1" and described[0].sibling_order_rank == 1
     assert [one.name for one in described[1:]] == ["steps", "stream 20", "GPU power"]
     assert {one.parent_uuid for one in described[1:]} == {described[0].uuid}
+    assert len({one.uuid for one in described}) == 4, "each track is one of its own"
     assert [one.sibling_order_rank for one in described[1:]] == [0, 1, 2] and described[3].counter.unit_name == "W"
     events = [(packet.timestamp, packet.track_event) for packet in packets if packet.HasField("track_event")]
     kinds = messages.TrackEvent

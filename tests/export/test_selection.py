@@ -23,6 +23,12 @@ def test_steps_last_from_their_first_beginning_to_their_last_end() -> None:
     assert window_of(SPANS, later, Selection()) == EVER
 
 
+def test_one_step_and_one_moment_are_a_choice() -> None:
+    assert window_of(SPANS, later, Selection(steps=(4, 4))) == (1200, 1320)
+    assert Selection(seconds=(1.5, 1.5)).seconds_ns == (1_500_000_000, 1_500_000_000)
+    assert Selection(seconds=(0.25, 1e9)).seconds_ns == (250_000_000, 10**18)
+
+
 def test_of_steps_and_seconds_both_hold() -> None:
     assert window_of(SPANS, later, Selection(steps=(3, 4), seconds=(1.2e-6, 9.0))) == (1200, 1320)
 

@@ -56,3 +56,18 @@ def test_thinned_to_what_is_allowed() -> None:
     series = series_of(samples, samples.time_ns, EVER, MEANINGS)
     assert thinned(series, 200) == series
     assert [len(one) for one in thinned(series, 50)] == [25, 25]
+
+
+def test_thinned_there_are_never_more_than_allowed() -> None:
+    # Every 2nd of 5 values leaves 3 of each curve, 9 in all; every 3rd leaves 2.
+    samples = made(busy=[1, 2, 3, 4, 5], odd=[1, 2, 3, 4, 5], other=[1, 2, 3, 4, 5])
+    series = series_of(samples, samples.time_ns, EVER, MEANINGS)
+    assert [one.values.tolist() for one in thinned(series, 8)][1:] == [[1, 4], [1, 4]]
+    assert [len(one) for one in thinned(series, 3)] == [1, 1, 1]
+    assert thinned(series, 2) == [] and thinned(series, 0) == []
+
+
+def test_a_counter_that_did_not_move_has_a_rate_of_nothing() -> None:
+    samples = made(sent=[5, 5, 7])
+    [found] = series_of(samples, samples.time_ns, EVER, MEANINGS)
+    assert found.values[0] == 0 and len(found) == 2

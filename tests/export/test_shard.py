@@ -124,3 +124,10 @@ def test_a_rank_without_anything_is_empty() -> None:
     nothing = Split(NOTHING, NOTHING, NOTHING, NOTHING)
     shard = shard_of(trace, plan(1 << 20, split=nothing))
     assert (list(shard.tracks), list(shard.series), shard.left_out.of) == ([], [], 0)
+
+
+def test_a_track_costs_what_its_longest_event_does_not() -> None:
+    trace = made((100, 3), (200, 1))
+    assert "stream 7" not in shown(shard_of(trace, plan(FIXED + KERNEL + TRACK_BYTES - 1)))
+    assert shown(shard_of(trace, plan(FIXED + KERNEL + TRACK_BYTES)))["stream 7"] == [(100, 103)]
+    assert shown(shard_of(trace, plan(FIXED + 2 * KERNEL + TRACK_BYTES)))["stream 7"] == [(100, 103), (200, 201)]

@@ -81,3 +81,32 @@ def test_an_arrow_belongs_to_the_slice_or_to_a_mark_on_it() -> None:
     [track] = tracks(trace, [UNKNOWN, UNKNOWN], links)
     assert shown(track) == [("sum", 100, 150), ("recv", 200, 250), ("data on their way", 221, 221)]
     assert track.ties == {0: Tie(7, comes=False, goes=True), 2: Tie(9, comes=True, goes=False)}
+
+
+def test_what_is_said_of_an_operation_is_in_its_units() -> None:
+    trace = made(("sum", Kind.COLLECTIVE, 100, 50))
+    split = Split(np.array([6]), np.array([20]), np.array([4]), np.array([2500]))
+    operations = operations_of(trace, split, NO_LINKS, as_it_is)
+    assert operations.said(0) == {
+        "operation": "all_reduce", "number": 6, "bytes": 4096, "seq": 0, "ranks": 4, "dtype": "float32", "group": "0", "clock_error_us": 2.5,
+    }  # fmt: skip
+    exact = replace(operations, split=replace(split, clock_ns=np.array([0])))
+    assert "clock_error_us" not in exact.said(0), "on one clock there is none"
+    untold = replace(operations, split=replace(split, transfer_ns=np.array([UNKNOWN])))
+    assert "clock_error_us" not in untold.said(0)
+
+
+def test_each_mark_has_its_own_name_number_and_arrow() -> None:
+    trace = made(("both", Kind.P2P, 100, 50), ("alone", Kind.P2P, 200, 50))
+    links = Links(
+        np.array([0, 0, 1]), np.array([7, 8, 9]), np.array([False, True, True]), np.array([True, False, False]), np.array([100, 120, 230]),
+    )  # fmt: skip
+    [track] = tracks(trace, [UNKNOWN, UNKNOWN], links)
+    assert shown(track) == [
+        ("both", 100, 150), ("data sent", 100, 100), ("data on their way", 120, 120), ("alone", 200, 250), ("data on their way", 230, 230),
+    ]  # fmt: skip
+    assert {place: track.args[place]["number"] for place in (1, 2, 4)} == {1: 7, 2: 8, 4: 9}
+    assert track.ties == {
+        1: Tie(7, comes=False, goes=True), 2: Tie(8, comes=True, goes=False), 4: Tie(9, comes=True, goes=False),
+    }  # fmt: skip
+    assert "operations" not in track.args[0] and "operations" not in track.args[3]
