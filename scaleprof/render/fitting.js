@@ -14,7 +14,8 @@ const scaleprofFitting = (function () {
     }
     if (traces[0].base) {
       for (const label of layout.annotations) label.text = label.text.replace(/<\/b>.*$/, "</b>");
-      margin.r = Math.min(margin.r, 74);
+      const bold = layout.annotations.filter((label) => label.xanchor === "left").map((label) => label.text.length - 7);
+      margin.r = Math.min(margin.r, Math.max(74, ...bold.map((letters) => letters * 8 + 10)));
     }
     margin.r = Math.min(margin.r, Math.round(width * 0.33));
   }

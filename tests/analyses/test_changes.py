@@ -6,7 +6,7 @@ import pytest
 from scaleprof.analyses.account.kernels import MOST_NAMES
 from scaleprof.analyses.changes.changes import Change, ChangeOptions, Pair, change_of
 from scaleprof.analyses.changes.comparable import Comparable
-from scaleprof.models.contrast import spread_of
+from scaleprof.models.contrast import Spread, spread_of
 from scaleprof.results import RunReport, Table
 from tests.analyses.making_changes import WOBBLE, collectives_table, run_of_steps
 
@@ -191,3 +191,110 @@ def test_the_chart_says_which_test_was_made() -> None:
     ]
     drift = np.linspace(100, 103, 8)
     assert [word in how(drift, drift + 2) for word in (ranks, welch, strict)] == [False, True, True]
+
+
+def table_rows(change: Change, name: str) -> dict[str, str]:
+    [table] = [section.tables[name] for section in change.sections if name in section.tables]
+    return dict(zip(table["class"], table["answer"], strict=True))
+
+
+def test_a_class_counts_from_a_hundredth_of_the_step_on() -> None:
+    base = run_of_steps(200, classes={"compute": 150, "idle": 50})
+    assert table_rows(changed(base, run_of_steps(201.9, classes={"compute": 151.9, "idle": 50})), "change_by_class") == {
+        "Compute": "too small to matter", "Idle": "no change shown",
+    }  # fmt: skip
+    found = changed(base, run_of_steps(202.1, classes={"compute": 152.1, "idle": 50}))
+    assert table_rows(found, "change_by_class")["Compute"] == "changed"
+    metrics = {metric.id: metric for metric in found.sections[0].metrics}
+    compute = metrics["change.compute_ms"]
+    assert compute.low is not None
+    assert compute.high is not None
+    assert compute.low < compute.value < compute.high  # type: ignore[operator]
+
+
+def test_a_change_within_the_wait_for_a_core_may_be_the_machines() -> None:
+    within = changed(run_of_steps(100, runq=0.05), run_of_steps(104))
+    assert within.verdict == "inconclusive"
+    assert within.words.endswith(
+        "but the training thread of BASE waited 5.0 % of a step for a core: a change of no more than that may be the machine's; "
+        "repeat both sides, or find an idle one"
+    )
+    assert changed(run_of_steps(100, runq=0.05), run_of_steps(106)).verdict == "slower"
+    assert changed(run_of_steps(100, runq=0.05), run_of_steps(94)).verdict == "faster"
+    assert changed(run_of_steps(100, runq=0.05), run_of_steps(100)).disturbed == ""
+
+
+def test_what_stands_against_what_in_words() -> None:
+    def said(base: RunReport, new: RunReport, *more: RunReport) -> tuple[str, str]:
+        found = change_of(
+            Pair((base,), (new, *more), Comparable((), (), ())), ChangeOptions(), Spread(0.001, 9) if more else None
+        )
+        notes = {metric.id: metric.note for metric in found.sections[0].metrics}
+        return notes["change.verdict"], notes["change.cliffs_delta"]
+
+    delta = "-1 to 1: how often {} of NEW are longer, less how often shorter"
+    assert said(run_of_steps(100), run_of_steps(120)) == ("16 against 16 steps", delta.format("steps"))
+    assert said(run_of_steps(100), run_of_steps(120), run_of_steps(120)) == ("1 run against 2", delta.format("runs"))
+    slow = 100 + np.repeat(np.random.default_rng(3).normal(size=60), 2)
+    evidence, note = said(run_of_steps(slow), run_of_steps(slow + 20))
+    blocks = changed(run_of_steps(slow), run_of_steps(slow + 20)).contrast
+    assert blocks.block_steps > 1
+    assert (
+        evidence
+        == f"{120 // blocks.block_steps} against {120 // blocks.block_steps} blocks of {blocks.block_steps} steps"
+    )
+    assert note == delta.format("blocks of steps")
+
+
+def test_a_single_run_beside_repeats_is_said_to_borrow_their_spread() -> None:
+    base, new = [run_of_steps(level) for level in (99.0, 100.0, 101.0)], [run_of_steps(120)]
+    found = change_of(Pair(tuple(base), tuple(new), Comparable((), (), ())), ChangeOptions(), Spread(0.01, 2))
+    assert any(
+        "a single run stands on one side: runs are taken to differ by 1.0 %" in said
+        for said in found.sections[0].caveats
+    )
+    both = change_of(Pair(tuple(base), tuple(base), Comparable((), (), ())), ChangeOptions(), Spread(0.01, 2))
+    assert not any("a single run stands on one side" in said for said in both.sections[0].caveats)
+
+
+def test_the_waterfall_is_called_by_what_changed_most_its_way() -> None:
+    base = {"compute": 70.0, "exposed_wait": 10.0, "idle": 20.0}
+
+    def title(**new: float) -> str:
+        step = sum({**base, **new}.values())
+        return (
+            changed(run_of_steps(100, classes=base), run_of_steps(step, classes={**base, **new}))
+            .sections[0]
+            .charts[0]
+            .title
+        )
+
+    assert title(compute=75.0, idle=12.0) == "Idle takes 8 ms less a step, of 3 ms less in all"
+    assert title(compute=80.0, idle=12.0) == "Compute takes 10 ms more a step, of 2 ms more in all"
+
+
+@pytest.mark.parametrize(("accounted", "is_said"), [(20.0, False), (22.5, True), (17.5, True), (21.5, False)])
+def test_accounted_steps_that_change_otherwise_are_called_that(accounted: float, is_said: bool) -> None:
+    # 20 ms of all steady steps; a tenth of that, 2 ms, may be missed.
+    base, new = run_of_steps(100, classes={"compute": 90.0}), run_of_steps(120, classes={"compute": 90.0 + accounted})
+    said = [
+        caveat
+        for caveat in changed(base, new).sections[0].caveats
+        if caveat.startswith("the accounted steps change by")
+    ]
+    assert bool(said) == is_said
+
+
+def test_a_mean_that_goes_the_other_way_than_the_typical_step_is_called_that() -> None:
+    times = 100 + WOBBLE / 10
+    caveat = "the mean changes, the typical step does not: a few long steps make the difference"
+    assert caveat not in changed(run_of_steps(times), run_of_steps(times + 5)).sections[0].caveats
+    assert caveat not in changed(run_of_steps(times), run_of_steps(times - 5)).sections[0].caveats
+    many = np.tile(times, 5)
+    long = many - 0.3
+    long[::5] += 20  # every fifth step; the mean is 3.7 ms longer for certain
+    found = changed(run_of_steps(many), run_of_steps(long))
+    assert found.contrast.ratio.low is not None
+    assert found.contrast.ratio.low > 0
+    assert found.contrast.shift.value < 0
+    assert caveat in found.sections[0].caveats

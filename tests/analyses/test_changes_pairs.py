@@ -57,6 +57,9 @@ def test_what_was_changed_on_purpose_does_not_keep_runs_apart() -> None:
     with pytest.raises(NotComparable, match=r"nothing can be compared: a \(2 ranks\) is in BASE alone; b"):
         paired(base, new)
     assert names(paired(base, new, across=["strategy"])) == [(["a"], ["c"]), (["b"], ["d"])]
+    # One of each can only mean each other, so that what differs is said.
+    with pytest.raises(NotComparable, match=r"a \(2 ranks\) and c \(2 ranks\): different in the strategy"):
+        paired(base[:1], new[:1])
     weak = [run("c", world_size=8, global_batch=128.0), run("d", world_size=8, model="resnet")]
     assert names(paired([run("a"), run("b", model="resnet")], weak, across=["ranks"])) == [
         (["a"], ["c"]),

@@ -97,3 +97,20 @@ def test_a_word_that_across_does_not_know_lists_those_it_does() -> None:
     check_across(ACROSS)
     with pytest.raises(OptionError, match="ranks, framework, model, strategy, batch, precision, device, not 'colour'"):
         check_across(["strategy", "colour"])
+
+
+def test_what_was_made_up_is_named_on_its_own_side() -> None:
+    [said] = comparable(RUN, replace(RUN, synthetic=True)).refusals
+    assert said.startswith("whether it was computed or recorded (recorded in BASE, synthetic in NEW): --anyway")
+    [said] = comparable(replace(RUN, emulated=Emulated()), RUN).refusals
+    assert said.startswith("whether the device was emulated (emulated device in BASE, real device in NEW): --anyway")
+
+
+def test_a_batch_that_is_not_known_of_the_job_is_not_made_up() -> None:
+    unknown = replace(RUN, global_batch=None, local_batch=None)
+    said = "the batch of a step is known of BASE alone and taken to be the same"
+    assert comparable(RUN, unknown).caveats == (said,)
+    assert comparable(unknown, unknown).caveats == ()
+    other = replace(RUN, global_batch=None, local_batch=16.0)
+    [refused] = comparable(RUN, other).refusals
+    assert refused.startswith("the batch of a step (32 in BASE, 64 in NEW): ")

@@ -235,3 +235,9 @@ def test_numbers_have_their_units() -> None:
     assert [shown(0.25, "share"), shown(1500.0, "ms"), shown(2.5, "x"), shown(7, ""), shown("many", "")] == [
         "25.0 %", "1.5 s", "2.5 x", "7", "many",
     ]  # fmt: skip
+
+
+def test_a_step_that_is_the_same_is_not_called_faster_or_slower() -> None:
+    noisy = run_of_steps(100 + 8 * WOBBLE)
+    found = regressed(change_of(Pair((noisy,), (noisy,), Comparable((), (), ())), ChangeOptions()), "job", 0.2)
+    assert (found.answer, found.text[:28]) == ("holds", "NEW takes as long as BASE (9")

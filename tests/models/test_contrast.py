@@ -17,6 +17,7 @@ from scaleprof.models.contrast import (
     spread_of,
     verdict_of,
 )
+from scaleprof.models.two_samples import student_p
 
 WOBBLE = np.array([0.0, 1.0, -1.0, 0.5, -0.5, 0.2, -0.3, 0.8, -0.7, 0.1, -0.1, 0.4, -0.4, 0.6, -0.6, 0.3])
 """Noise that alternates: no step passes anything on to the next."""
@@ -175,3 +176,44 @@ def test_how_many_times_the_tests_p_counts_is_said() -> None:
         assert found.strictness == times
         assert found.p == pytest.approx(times * 2 / math.comb(2 * steps, steps), rel=1e-9)
     assert compared([np.full(6, 1.0)] * 2, [np.full(6, 1.0)] * 2).strictness == 1.0
+
+
+def test_the_interval_of_repeats_is_symmetric_in_ms_and_in_logarithms() -> None:
+    base, new = ([np.full(6, mean) for mean in means] for means in ((98.0, 100.0, 102.0), (108.0, 110.0, 112.0)))
+    found = compared(base, new)
+    half = 2.776445 * 2 * math.sqrt(2 / 3)
+    assert (found.change.low, found.change.high) == (pytest.approx(10 - half), pytest.approx(10 + half))
+    assert found.ratio.low == pytest.approx(1.1 * math.exp(-half / 105) - 1)
+    assert found.ratio.high == pytest.approx(1.1 * math.exp(half / 105) - 1)
+    back = compared(new, base)
+    assert back.ratio.low == pytest.approx(1 / (1 + found.ratio.high) - 1), "base and new can change places"
+
+
+def test_repeats_vary_by_no_less_than_their_steps_imply() -> None:
+    found = compared([100 + WOBBLE] * 2, [103 + WOBBLE] * 2)
+    # The means of two repeats are the same; that of 16 steps is known to s / 4. t(2) = 4.302653 for 95 %.
+    error = float(WOBBLE.std(ddof=1)) / 4
+    assert found.change.high == pytest.approx(3 + 4.302653 * error, rel=1e-6)
+
+
+def test_from_four_repeats_on_the_ranks_must_agree() -> None:
+    def p(repeats: int) -> float:
+        base, new = ([np.full(6, level + place / 100) for place in range(repeats)] for level in (100.0, 200.0))
+        return compared(base, new).p
+
+    assert p(3) < 1e-6
+    assert p(4) == pytest.approx(2 / math.comb(8, 4)), "none of 4 overlaps with the 4 others"
+
+
+def test_welchs_test_counts_what_the_steps_are_worth() -> None:
+    base = 100 + np.repeat([0.0, 1.0, -1.0, 2.0, 0.5, -0.5], 2)
+    new = 120 + 2 * np.repeat([1.0, -1.0, 0.0, -0.5, 2.0, 0.5], 2)
+    found = compared([base], [new])
+    phi = decay([base, new])
+    worth = 12 * (1 - phi) / (1 + phi)
+    assert (found.is_by_ranks, found.least_p, found.samples) == (False, 0.0, (int(worth), int(worth)))
+    errors = base.var(ddof=1) / worth, new.var(ddof=1) / worth
+    freedom = sum(errors) ** 2 / (errors[0] ** 2 / (worth - 1) + errors[1] ** 2 / (worth - 1))
+    t = (new.mean() - base.mean()) / math.sqrt(sum(errors))
+    assert found.p == pytest.approx(min(1.0, STRICTER * student_p(t, freedom)), rel=1e-9)
+    assert 0 < found.p < 1

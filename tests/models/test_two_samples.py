@@ -133,3 +133,19 @@ def test_students_t_as_in_the_tables(t: float, freedom: float, p: float) -> None
     assert student_p(-t, freedom) == student_p(t, freedom)
     if p < 1:
         assert student_quantile(freedom, p) == pytest.approx(t, rel=1e-4)
+
+
+def test_an_interval_needs_a_test_that_could_refuse() -> None:
+    # Of 2 and 6 the smallest p is 2 / 28 = 0.071, of 2 and 8 it is 2 / 45 = 0.044.
+    assert hodges_lehmann(np.arange(2.0), np.arange(6.0) + 10).low is None
+    found = hodges_lehmann(np.arange(2.0), np.arange(8.0) + 10)
+    # Only all 16 differences, 9 to 17, will do.
+    assert (found.low, found.high) == (9.0, 17.0)
+
+
+def test_of_many_values_as_many_differences_are_left_out_as_the_normal_distribution_says() -> None:
+    # 30 against 40: 600 - 1.95996 sqrt(30 * 40 * 71 / 12) = 434.85: the 434th of 1200 from each end.
+    base, new = np.arange(30) * 40.0, np.arange(40) * 1.0
+    differences = np.sort(np.subtract.outer(new, base).ravel())
+    found = hodges_lehmann(base, new)
+    assert (found.low, found.high) == (differences[433], differences[1200 - 434])

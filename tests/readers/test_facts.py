@@ -120,7 +120,7 @@ def test_what_nothing_can_read_is_broken(tmp_path: Path, content: bytes) -> None
 
 
 def test_a_zip_archive_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(BrokenFile, match=r"t\.zip: is a zip archive: unpack it, or pack the traces as \.tar\.gz$"):
+    with pytest.raises(BrokenFile, match=r"t\.zip: is a zip archive: call it \.zip and it is unpacked$"):
         facts_of(write_bytes(tmp_path / "t.zip", b"PK\x03\x04\x14\x00"))
 
 

@@ -25,7 +25,7 @@ def crowded() -> Report:
     classes = ["at 1 rank", "Communication that nothing tells apart", "at 16 ranks"]
     waterfall = Chart(
         "w", "waterfall", "Growth", "", Axis("", scale="category"), Axis("time per sample and rank", "ms", from_zero=True),
-        (Layer("w", classes, [102.0, 234.0, 336.0], text=["total", "exposed_comm", "total"]),),
+        (Layer("w", classes, [1020.0, 2340.0, 3360.0], text=["total", "exposed_comm", "total"]),),
     )  # fmt: skip
     lines = Chart(
         "l", "lines", "Counter", "", Axis("time since the first sample", "s"), Axis("cores that are busy in the system", "cores"),
@@ -120,3 +120,14 @@ def test_the_name_of_an_axis_fits_beside_its_plot_and_names_of_lines_keep_apart(
     )
     assert len(ends) == 8
     assert all(after - before >= 13 for before, after in pairwise(ends))
+
+
+@pytest.mark.parametrize("where", ["screen", "phone", "paper"])
+def test_amounts_of_a_waterfall_are_whole(opened: Opener, url: str, where: str) -> None:
+    page = shown(opened, url, where)
+    rooms = page.evaluate(
+        "() => Array.from(document.querySelectorAll('.annotation-text')).filter((text) => /^.?[123],.* ms/.test(text.textContent))"
+        ".map((text) => [text.textContent, text.closest('.plot').getBoundingClientRect().right - text.getBoundingClientRect().right])"
+    )
+    assert len(rooms) == 3
+    assert all(room >= 0 for _, room in rooms), rooms

@@ -3,7 +3,15 @@
 import json
 from xml.etree import ElementTree
 
-from scaleprof.render.gates import MOST_ANNOTATIONS, MOST_SUMMARY_BYTES, annotations, as_json, junit, markdown
+from scaleprof.render.gates import (
+    MOST_ANNOTATIONS,
+    MOST_REMARKS,
+    MOST_SUMMARY_BYTES,
+    annotations,
+    as_json,
+    junit,
+    markdown,
+)
 from scaleprof.results import Outcome
 
 HOLDS = Outcome("step.time_ms <= 120 ms", "job (2 ranks)", "holds", "Step time is 100 ms", 100.0, 99.0, 101.0, 120.0)
@@ -72,3 +80,26 @@ def test_the_data_are_all_there() -> None:
     assert content["outcomes"][0] == {
         "demand": HOLDS.id, "of": HOLDS.subject, "answer": "holds", "text": HOLDS.text, "value": 100.0, "low": 99.0, "high": 101.0, "limit": 120.0,
     }  # fmt: skip
+
+
+def test_remarks_beyond_what_is_read_are_counted() -> None:
+    def remarks(count: int) -> list[str]:
+        return [line for line in markdown("v", [HOLDS], ["a remark"] * count).splitlines() if line.startswith("- ")]
+
+    assert remarks(MOST_REMARKS) == ["- a remark"] * MOST_REMARKS
+    assert remarks(MOST_REMARKS + 3) == [*["- a remark"] * MOST_REMARKS, "- and 3 more"]
+    assert "details" not in markdown("v", [HOLDS], [])
+
+
+def test_the_version_of_the_data_is_said() -> None:
+    content = json.loads(as_json("v", "holds", [HOLDS], []))
+    assert (content["format"], content["schema_version"]) == ("scaleprof-check", 1)
+
+
+def test_what_is_cut_ends_with_a_whole_line() -> None:
+    long = Outcome("x", "y", "holds", "z" * 1000)
+    text = markdown("v", [long] * 5000, [])
+    *rows, blank, last = text.splitlines()
+    assert (blank, last) == ("", "and more, left out for want of room")
+    assert {len(row) for row in rows[4:]} == {len(rows[4])}
+    assert len(rows[4]) > 100

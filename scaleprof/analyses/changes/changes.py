@@ -295,6 +295,14 @@ def _caveats(pair: Pair, contrast: Contrast, spread: Spread | None, tables: Tabl
         caveats.append(
             f"a single run stands on one side: runs are taken to differ by {percent(spread.sigma)} (one sigma), as those do that were repeated"
         )
+    ratio, shift = contrast.ratio, contrast.shift
+    if (
+        ratio.low is not None
+        and ratio.high is not None
+        and ratio.low * ratio.high > 0
+        and shift.value * ratio.value <= 0
+    ):
+        caveats.append("the mean changes, the typical step does not: a few long steps make the difference")
     if not tables.classes:
         caveats.append("what each step was is not known of both sides, so the change cannot be divided")
         return [*caveats, *pair.comparable.caveats]
@@ -305,12 +313,4 @@ def _caveats(pair: Pair, contrast: Contrast, spread: Spread | None, tables: Tabl
             f"the accounted steps change by {duration(accounted)}, all steady steps by {duration(change)}: "
             "the parts explain the former, in which a profiler ran"
         )
-    ratio, shift = contrast.ratio, contrast.shift
-    if (
-        ratio.low is not None
-        and ratio.high is not None
-        and ratio.low * ratio.high > 0
-        and shift.value * ratio.value <= 0
-    ):
-        caveats.append("the mean changes, the typical step does not: a few long steps make the difference")
     return [*caveats, *pair.comparable.caveats]

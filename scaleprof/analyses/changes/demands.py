@@ -9,7 +9,7 @@ import numpy as np
 
 from scaleprof.align.waiting import PARTS
 from scaleprof.analyses.base import duration, percent
-from scaleprof.analyses.changes.changes import Change
+from scaleprof.analyses.changes.changes import NOTHING, Change
 from scaleprof.analyses.changes.rows import step_times
 from scaleprof.errors import OptionError
 from scaleprof.models.statistics import FEWEST_FOR_INTERVAL, Interval, mean_interval
@@ -159,8 +159,14 @@ def regressed(change: Change, label: str, most: float) -> Outcome:
     if answer == "fails" and change.verdict != "slower":
         answer = "inconclusive"  # the interval is too narrow where even the test says that chance brings in as much
     elif change.verdict == "inconclusive" and not change.disturbed:
-        said = f"NEW is {percent(abs(ratio.value))} {'slower' if ratio.value > 0 else 'faster'} (95 %: {_from_to(ratio.low, ratio.high, 'share')})"
+        said = f"NEW {_longer(ratio.value)} (95 %: {_from_to(ratio.low, ratio.high, 'share')})"
     return Outcome(demand.words("share"), label, answer, said, ratio.value, ratio.low, ratio.high, most)
+
+
+def _longer(share: float) -> str:
+    if abs(share) < NOTHING:
+        return "takes as long as BASE"
+    return f"is {percent(abs(share))} {'slower' if share > 0 else 'faster'}"
 
 
 def answer_of(found: Interval, demand: Demand) -> Answer:
