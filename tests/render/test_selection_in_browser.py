@@ -137,6 +137,7 @@ def test_a_rank_and_a_step_are_marked_looked_up_and_kept_in_the_address(
     marked = page.locator(".run.selected tr.marked-row").all_inner_texts()
     assert marked
     draw_all(page)
+    page.wait_for_function(f"(count) => ({frames})().length === count", arg=len(before) + 1)
     assert sorted(page.evaluate(frames)) == sorted([*before, 2.5])
     page.fill("#rank-select", "17")
     page.press("#rank-select", "Enter")
