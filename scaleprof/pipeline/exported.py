@@ -23,6 +23,7 @@ from scaleprof.export.pftrace import PerfettoWriter
 from scaleprof.export.placing import Placing, placing_of
 from scaleprof.export.selection import MEGABYTE, Selection, window_of
 from scaleprof.export.shard import Plan, Shard, shard_of
+from scaleprof.export.shares import Shares
 from scaleprof.export.tables import TableFormat, write_tables
 from scaleprof.export.thinning import LeftOut
 from scaleprof.export.tracks import Split
@@ -177,7 +178,8 @@ def _write(run: Run, view: RunView, writer: Writer, how: _How) -> list[str]:
     windows = _windows(view, placing, selection)
     links, without_arrow = links_of(view, placing, windows)
     remarks = _of_view(view, placing, windows, without_arrow)
-    about, left = AboutRun(view.info, placing.origin_ns), int(selection.budget_mb * MEGABYTE)
+    about = AboutRun(view.info, placing.origin_ns)
+    shares = Shares(int(selection.budget_mb * MEGABYTE), _shown(view, placing, windows))
     lost: list[tuple[LeftOut, int]] = []
     writer.begin(about)
     for place, (rank, window) in enumerate(sorted(windows.items())):
@@ -185,9 +187,9 @@ def _write(run: Run, view: RunView, writer: Writer, how: _How) -> list[str]:
         trace, failure = fenced(lambda rank=rank: read_rank(run.ranks[rank], how.options.communication))  # type: ignore[misc]
         if trace is None:
             remarks.append(f"rank {rank} is missing: {failure}")
+            shares.took(rank, 0)
             continue
         trace = redacted_trace(trace, redaction) if redaction else trace
-        share = left // (len(windows) - place)
         plan = Plan(
             placing.clocks[rank],
             placing.origin_ns,
@@ -196,16 +198,35 @@ def _write(run: Run, view: RunView, writer: Writer, how: _How) -> list[str]:
             _split(view, rank),
             links[rank],
             COUNTERS,
-            share,
+            shares.of(rank),
         )
         shard = shard_of(trace, plan)
-        left -= writer.rank(about_rank(trace.info, plan.clock, is_told=rank not in placing.untold), shard)
+        about_this = about_rank(trace.info, plan.clock, is_told=rank not in placing.untold)
+        shares.took(rank, writer.rank(about_this, shard))
         lost.append((shard.left_out, shard.points_left_out))
     progress("writing ranks", len(windows), len(windows))
     remarks += _left_out(lost, selection)
     remarks = [redaction.text(remark) for remark in remarks] if redaction else remarks
     writer.end(replace(about, remarks=remarks))
     return remarks
+
+
+def _shown(view: RunView, placing: Placing, windows: Mapping[int, Window]) -> dict[int, tuple[int, int]]:
+    """How many operations and how many waits of each rank lie in its window."""
+
+    def count(name: str, rank: int, window: Window) -> int:
+        table = view.fact(name).get(rank)
+        if table is None:
+            return 0
+        start = np.asarray(table["start_ns"])
+        if name == "collectives":
+            start = np.where(start == UNKNOWN, np.asarray(table["issued_ns"]), start)
+        placed = placing.placed(rank, start[start != UNKNOWN])
+        return int(((placed >= window[0]) & (placed < window[1])).sum())
+
+    return {
+        rank: (count("collectives", rank, window), count("waits", rank, window)) for rank, window in windows.items()
+    }
 
 
 def _windows(view: RunView, placing: Placing, selection: Selection) -> dict[int, Window]:

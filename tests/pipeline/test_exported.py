@@ -219,6 +219,14 @@ def test_a_budget_is_kept_and_what_it_costs_is_said(tmp_path: Path) -> None:
     assert remark in checked(small.path).about.values(), "the file says it too"
 
 
+def test_a_budget_is_shared_so_that_the_operations_of_every_rank_fit(tmp_path: Path) -> None:
+    """The stages in the middle of a pipeline send and receive twice as much as its ends."""
+    [folder] = (ROOT / "sample_traces").glob("emulated-pp-1f1b-n4-*")
+    [one] = export([folder], tmp_path / "x.json", selection=Selection(budget_mb=2.1), options=SERIAL)
+    assert one.path.stat().st_size <= 2.1e6 + 2_000
+    assert any("left out on" in remark for remark in one.remarks)
+
+
 def test_a_budget_that_not_even_operations_fit_names_the_rank(tmp_path: Path) -> None:
     folder = synthetic(tmp_path)
     with pytest.raises(InputError, match=r"rank 0: its steps and operations alone need .* MB"):
