@@ -108,8 +108,8 @@ def _preload() -> None:
     import torch.distributed.fsdp
     import torch.profiler
 
-    for file in sorted((ROOT / "scaleprof" / "collect").glob("*.py")):
-        importlib.import_module(f"scaleprof.collect.{file.stem}")
+    for file in sorted((ROOT / "scaleprof" / "collect").rglob("*.py")):
+        importlib.import_module(".".join(file.relative_to(ROOT).with_suffix("").parts))
     importlib.import_module("psutil")
     assert torch.profiler
     gc.freeze()  # the cases look for their model among the objects of their own, not among all of torch's

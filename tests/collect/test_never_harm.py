@@ -135,30 +135,35 @@ class one_rank:  # noqa: N801
 
 
 PARTS = [
-    "about.Records.rank", "about.Records.run",
-    "device.DeviceWaits.begin", "device.DeviceWaits.begin_step", "device.DeviceWaits.finished",
-    "counters.RunQueue.ns", "counters.StepCounters.begin_step", "counters.StepCounters.line", "counters.StepCounters.seen",
-    "flight.FlightRecorder.available", "flight.FlightRecorder.is_due", "flight.FlightRecorder.issued",
-    "flight.FlightRecorder.new_entries",
-    "folder.RankFolder.flush", "folder.RankFolder.line", "folder.RankFolder.open", "folder.RankFolder.write_rank",
-    "inputs.InputPoints.install",
-    "kineto.Profiler.available", "kineto.Profiler.export", "kineto.Profiler.others_active", "kineto.Profiler.start",
-    "kineto.Profiler.stop",
-    "rolling.RollingWindows.close", "rolling.RollingWindows.install", "rolling.RollingWindows.turn",
-    "sampler.Sampler._sample", "sampler.Sampler.start",
+    "written.about.Records.rank", "written.about.Records.run",
+    "watching.device.DeviceWaits.begin", "watching.device.DeviceWaits.begin_step",
+    "watching.device.DeviceWaits.finished",
+    "watching.counters.RunQueue.ns", "watching.counters.StepCounters.begin_step",
+    "watching.counters.StepCounters.line", "watching.counters.StepCounters.seen",
+    "watching.flight.FlightRecorder.available", "watching.flight.FlightRecorder.is_due", "watching.flight.FlightRecorder.issued",
+    "watching.flight.FlightRecorder.new_entries",
+    "written.folder.RankFolder.flush", "written.folder.RankFolder.line", "written.folder.RankFolder.open",
+    "written.folder.RankFolder.write_rank",
+    "watching.inputs.InputPoints.install",
+    "profiling.kineto.Profiler.available", "profiling.kineto.Profiler.export", "profiling.kineto.Profiler.others_active",
+    "profiling.kineto.Profiler.start",
+    "profiling.kineto.Profiler.stop",
+    "profiling.rolling.RollingWindows.close", "profiling.rolling.RollingWindows.install", "profiling.rolling.RollingWindows.turn",
+    "machine.sampler.Sampler._sample", "machine.sampler.Sampler.start",
     "session.Session._between_steps", "session.Session._install", "session.Session._look_at_job",
     "session.Session._on_optimizer", "session.Session._save_window",
     "session.Session._write_line", "session.Session.on_backward", "session.Session.on_wait", "session.Session.runq_ns",
     "session.Session.span",
-    "steps.LeaderRule.ends_step", "steps.OptimizerHooks._depth",
-    "spans.NamedSpans.install", "peers.PointToPoint.install",
-    "waits.WaitPoints._arm", "waits.WaitPoints._begin", "waits.WaitPoints._end", "waits.WaitPoints.install",
+    "watching.steps.LeaderRule.ends_step", "watching.steps.OptimizerHooks._depth",
+    "watching.spans.NamedSpans.install", "watching.peers.PointToPoint.install",
+    "watching.waits.WaitPoints._arm", "watching.waits.WaitPoints._begin", "watching.waits.WaitPoints._end",
+    "watching.waits.WaitPoints.install",
 ]  # fmt: skip
-"""What the recorder consists of, as module, class and function."""
+"""What the recorder consists of, as folder and module, class and function."""
 FUNCTIONS = [
-    ("identity", "from_process_group"), ("identity", "run_id_from_environment"),
-    ("session", "find_out"), ("session", "trace_file_name"), ("sampler", "process_counters"),
-    ("output", "claim_rank_folder"), ("output", "process_groups"),
+    ("written.identity", "from_process_group"), ("written.identity", "run_id_from_environment"),
+    ("session", "find_out"), ("session", "trace_file_name"), ("machine.sampler", "process_counters"),
+    ("written.output", "claim_rank_folder"), ("written.output", "process_groups"),
 ]  # fmt: skip
 
 
@@ -173,7 +178,7 @@ def owners() -> Iterator[tuple[str, Callable[[], tuple[Any, str]]]]:
         return importlib.import_module(f"scaleprof.collect.{name}")
 
     for part in PARTS:
-        where, kind, name = part.split(".")
+        where, kind, name = part.rsplit(".", 2)
         yield part, lambda where=where, kind=kind, name=name: (getattr(module(where), kind), name)
     for where, name in FUNCTIONS:
         yield f"{where}.{name}", lambda where=where, name=name: (module(where), name)
@@ -192,7 +197,10 @@ def test_a_part_that_fails_changes_nothing_in_the_training(
             patched.setattr(owner, name, broken)
             recorded = scaleprof.profile(tmp_path, windows=scaleprof.Windows(skip=2), sample_hz=50)
             weights = recorded(train)()
-        if part in ("kineto.Profiler.stop", "rolling.RollingWindows.close"):  # the window is still open
+        if part in (
+            "profiling.kineto.Profiler.stop",
+            "profiling.rolling.RollingWindows.close",
+        ):  # the window is still open
             torch._C._autograd._disable_profiler()
     assert all(torch.equal(a, b) for a, b in zip(weights, as_ever, strict=True))
     assert "the recorder is broken" in caplog.text
