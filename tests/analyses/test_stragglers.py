@@ -13,6 +13,7 @@ from scaleprof.models.blame import Blame
 from scaleprof.pipeline import Options
 from scaleprof.results import Result
 from scaleprof.synth.spec import Spec
+from scaleprof.synth.timeline import simulate
 from scaleprof.synth.writing import write_job
 
 LATE, LATE_MS = 5, 4.0
@@ -79,6 +80,21 @@ def test_its_cost_and_gain_are_those_of_the_delay(tmp_path: Path) -> None:
     step_ms = float(report.metric("step.time_ms").value)
     assert found["straggler.cost_share"] == pytest.approx(7 / 8 * LATE_MS / step_ms, rel=0.01)
     assert found["straggler.gain_share"] == pytest.approx(LATE_MS / step_ms, rel=0.01)
+
+
+def test_what_a_cure_saves_is_bounded_by_what_the_others_wait(tmp_path: Path) -> None:
+    """One rank is 4 ms late over 100 collectives: it is last in many of them, but the step has these 4 ms once."""
+    many: dict[str, Any] = {
+        "layers": 100, "buckets": 100, "kernels_per_layer": 1, "jitter": 0.02, "compute_ms": 40.0, "gradient_bytes": 2_000_000_000,
+        "bandwidth_gbps": 400.0, "alpha_us": 1.0,
+    }  # fmt: skip
+    found = metrics(section(tmp_path, late_rank=LATE, late_ms=LATE_MS, **many))
+    assert found["straggler.rank"] == LATE
+    step_ns = [
+        simulate(Spec(**{**BASE, **many, "late_rank": LATE, "late_ms": late})).host_start_ns for late in (LATE_MS, 0.0)
+    ]
+    late_ns, cured_ns = (float(np.diff(np.asarray(starts), axis=1).mean()) for starts in step_ns)
+    assert 1 - cured_ns / late_ns <= found["straggler.gain_share"] <= 8 / 7 * found["straggler.wait_share"] + 1e-9
 
 
 def test_a_pause_that_the_device_does_not_notice_costs_nothing(tmp_path: Path) -> None:

@@ -38,6 +38,10 @@ class Seen:
     """Of its group, ascending."""
     count: Ints
     """How many of these were seen in it."""
+    steps: Ints
+    """The steps that count, ascending."""
+    put_off_ns: Mapping[int, Ints]
+    """By rank, for each of the steps: by how much waiting in all its operations put off the rank."""
 
     def ranks_in(self, number: int) -> Sequence[int]:
         """The ranks that were seen in an operation."""

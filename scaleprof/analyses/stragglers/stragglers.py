@@ -120,12 +120,16 @@ def seen_in(view: RunView, steps: Ints) -> tuple[Seen, Blame]:
     matching, count = view.matching, len(view.matching.groups)
     of_row: dict[int, NDArray[np.int32]] = {}
     step_of, blaming = np.full(count, UNKNOWN), Blaming(count)
+    put_off_ns: dict[int, Ints] = {}
     for rank, operations in view.fact("collectives").items():
         number, step, wait = matching.of_row[rank], np.asarray(operations["step"]), view.exchange.wait_ns[rank]
         keep = (number != UNKNOWN) & (wait != UNKNOWN) & np.isin(step, steps)
         keep &= is_one_of(operations, (*SYNCHRONISING, "unknown"))
         mine = number[keep]
-        blaming.see(rank, mine, wait[keep], put_off(view, rank)[keep])
+        cost = put_off(view, rank)[keep]
+        blaming.see(rank, mine, wait[keep], cost)
+        put_off_ns[rank] = np.zeros(len(steps), dtype=np.int64)
+        np.add.at(put_off_ns[rank], np.searchsorted(steps, step[keep]), cost)
         fresh = step_of[mine] == UNKNOWN
         step_of[mine[fresh]] = step[keep][fresh]
         of_row[rank] = np.where(keep, number, UNKNOWN).astype(np.int32)
@@ -141,6 +145,8 @@ def seen_in(view: RunView, steps: Ints) -> tuple[Seen, Blame]:
         np.array([len(group.ranks) for group in groups], dtype=np.int64),
         tuple(members[id(group)] for group in groups),
         blaming.count[seen],
+        steps,
+        put_off_ns,
     ), Blame(blame.last[seen], blame.cost_ns[seen], blame.gain_ns[seen])
 
 
@@ -210,7 +216,7 @@ def stragglers_of(seen: Seen, blame: Blame, total_ns: int, ranks: int) -> list[S
         mine = blame.last == rank
         cost = int(blame.cost_ns[mine].sum())
         step_ns = total_ns / (steps * max(ranks, 1))
-        gain_share = min(_gain_ns(seen, blame, mine) / steps / step_ns, 1.0)
+        gain_share = min(_gain_ns(seen, blame, rank) / steps / step_ns, 1.0)
         # A rank that makes all others wait for 1 % of the step costs less than 1 % of the time of all: it does not wait itself.
         worth = cost * ranks >= WORTH * total_ns * (ranks - 1)
         named = rank in chances and cost > much and worth
@@ -218,14 +224,22 @@ def stragglers_of(seen: Seen, blame: Blame, total_ns: int, ranks: int) -> list[S
     return sorted(found, key=lambda one: (-one.cost_share, one.rank))
 
 
-def _gain_ns(seen: Seen, blame: Blame, mine: NDArray[np.bool_]) -> int:
-    """What the steps would save, at most: a rank that keeps several groups waiting keeps them waiting at once, so that in each step the one that
-    would gain most counts."""
+def _gain_ns(seen: Seen, blame: Blame, rank: int) -> int:
+    """What the steps would save, at most, if a rank were never last.
+
+    It keeps several groups waiting at once: in each step the one counts that would gain most. Ranks that go from step to step together all save the
+    same, so none of them more than waiting put them off in the mean.
+    """
+    mine = blame.last == rank
     group = np.unique(np.array(seen.group, dtype=object)[mine].astype(str), return_inverse=True)[1]
-    step = np.unique(seen.step[mine], return_inverse=True)[1]
+    numbers, step = np.unique(seen.step[mine], return_inverse=True)
     gains = np.zeros((int(step.max()) + 1, int(group.max()) + 1), dtype=np.int64)
     np.add.at(gains, (step, group), blame.gain_ns[mine])
-    return int(gains.max(axis=1).sum())
+    others = np.array([of_rank for one, of_rank in seen.put_off_ns.items() if one != rank])[
+        :, np.searchsorted(seen.steps, numbers)
+    ]
+    most = others.sum(axis=0) / np.maximum((others > 0).sum(axis=0), 1)
+    return int(np.minimum(gains.max(axis=1), most).sum())
 
 
 def _heaped(seen: Seen, blame: Blame, ranks: Sequence[int]) -> dict[int, float]:
