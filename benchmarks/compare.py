@@ -2,13 +2,15 @@
 
     python -m benchmarks.compare [DRAWS]
 
-Step times are 100 ms, with noise of 2 % from an autoregression. Prints, for each number of steps and each correlation, in how many draws of
+Step times are 100 ms, with noise of 2 %. Prints, for each number of steps and each kind of noise (`NOISES`), in how many draws of
 a hundred the test alone refuses that two recordings are alike though they are (5 is the level), in how many the verdict is wrong, and in how many a
 true change of 5 % is found. Then the same for repeated runs, which differ by 1 % from start to start.
 """
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -19,6 +21,8 @@ CHANGE = 0.05
 BETWEEN_RUNS = 0.01
 SLOW_SHARE, SLOW_PHI = 0.36, 0.9
 """Of the noise's variance that is slow, below noise that is not correlated: the worst case for every estimate of correlation from few steps."""
+SWITCHES, LEVEL_NOISE = 0.1, 0.2
+"""How often the level changes, and the noise on top, in distances of the two levels from their middle."""
 QUIET, LOUD = 0.002, 0.03
 """How much runs of a study's configurations differ from start to start: two hardly, one much."""
 
@@ -53,13 +57,29 @@ def slow_noise(random: np.random.Generator, steps: int) -> np.ndarray:
     return found
 
 
-def rates(steps: int, phi: float | None, draws: int, seed: int = 0) -> Rates:
-    """Of single runs; with `slow_noise` where no correlation is given."""
-    random = np.random.default_rng([seed, steps, 999 if phi is None else round(100 * phi)])
+def switching_noise(random: np.random.Generator, steps: int) -> np.ndarray:
+    """Two levels, of which each step keeps that of the one before in nine of ten cases."""
+    switches = random.random(steps) < SWITCHES
+    switches[0] = random.random() < 0.5
+    found: np.ndarray = 1.0 - 2.0 * (np.cumsum(switches) % 2) + LEVEL_NOISE * random.normal(size=steps)
+    return found
+
+
+Noise = Callable[[np.random.Generator, int], np.ndarray]
+NOISES: dict[str, Noise] = {
+    **{f"{phi:g}": partial(autoregression, phi=phi) for phi in (0.0, 0.3, 0.6, 0.8, 0.95)},
+    "slow": slow_noise,
+    "switching": switching_noise,
+}
+"""By name: an autoregression is called by its correlation from step to step."""
+
+
+def rates(steps: int, noise: str, draws: int, seed: int = 0) -> Rates:
+    """Of single runs with one of NOISES."""
+    random = np.random.default_rng([seed, steps, list(NOISES).index(noise)])
     counts = np.zeros(4)
     for _ in range(draws):
-        noises = [slow_noise(random, steps) if phi is None else autoregression(random, steps, phi) for _ in range(2)]
-        base, same = (100 * (1 + NOISE * noise) for noise in noises)
+        base, same = (100 * (1 + NOISE * NOISES[noise](random, steps)) for _ in range(2))
         other = compared([base], [same])
         low, high = other.ratio.low, other.ratio.high
         changed = verdict_of(compared([base], [same * (1 + CHANGE)]))
@@ -116,12 +136,11 @@ def wrong_of_the_loud(repeats: int, draws: int, seed: int = 0) -> float:
 def main() -> None:
     """Print both tables."""
     draws = int(sys.argv[1]) if len(sys.argv) > 1 else 500
-    print(f"| steps | correlation | test refuses | wrong verdict | interval holds | {CHANGE:.0%} found |")
+    print(f"| steps | noise | test refuses | wrong verdict | interval holds | {CHANGE:.0%} found |")
     print("|---:|---:|---:|---:|---:|---:|")
-    for steps in (8, 12, 20, 50, 200):
-        for phi in (0.0, 0.3, 0.6, 0.8, None):
-            found = rates(steps, phi, draws)
-            print(_row(str(steps), "slow" if phi is None else f"{phi:g}", found))
+    for steps in (6, 8, 12, 20, 50, 200):
+        for noise in NOISES:
+            print(_row(str(steps), noise, rates(steps, noise, draws)))
     print()
     print(f"| repeats | between runs | test refuses | wrong verdict | interval holds | {CHANGE:.0%} found |")
     print("|---:|---:|---:|---:|---:|---:|")

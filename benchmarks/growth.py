@@ -73,7 +73,7 @@ def late_of(ranks: int) -> int:
 
 
 def true_waiting(folder: Path) -> float:
-    """The share of all steps that ranks wait for the late one, in truth."""
+    """The share of all steps in which ranks do nothing but wait for others, in truth."""
     from scaleprof.run import TRUTH_FILE
 
     steps: dict[str, list[int]] = json.loads((folder / TRUTH_FILE).read_text())["steps"]

@@ -51,9 +51,8 @@ def _chart(ranks: Sequence[int], lines: dict[str, list[float]], unit: str, shift
         color = _COLORS[name]
         parts.append(f'<polyline points="{way}" fill="none" stroke="{color}" stroke-width="2"/>')
         parts += [f'<circle cx="{x(a):.1f}" cy="{y(b):.1f}" r="3.5" fill="{color}"/>' for a, b in points]
-        grows = (
-            len(points) > 1 and unit != "MB"
-        )  # memory has a part that does not grow, so that no one power says how it does
+        # Memory has a part that does not grow: no one power says how it does.
+        grows = len(points) > 1 and unit != "MB"
         said = f"{name}, ranks^{exponent(ranks, values):.2f}" if grows else name
         free = max(y(values[-1]) + 4, free + _LINE)
         parts.append(f'<text x="{shift + _WIDTH + 6}" y="{free:.1f}" fill="{color}" font-size="10">{said}</text>')

@@ -231,6 +231,7 @@ def test_numbers_of_many_ranks_are_those_of_the_benchmark() -> None:
     [
         ("trust.md", "tests/torture/README.md", ["173", "172", "99.4 %", "260"]),
         ("trust.md", "benchmarks/README.md", ["9.1 %", "80.3 %", "19.9 %", "25.8 ms"]),
+        ("compare.md", "benchmarks/README.md", ["23.6 %", "9.4 %", "17.8 %", "21.2 %"]),
         ("other-tools.md", "benchmarks/README.md", ["1.1", "8.63", "3.95", "52.6", "3.25", "127", "132"]),
     ],
 )

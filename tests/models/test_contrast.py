@@ -132,11 +132,11 @@ def test_spread_is_pooled_over_configurations_and_known_spread_serves_single_run
 
 def test_chance_passes_for_a_change_no_more_often_than_the_level() -> None:
     # `python -m benchmarks.compare` measures more; 4 of 100 are within what chance brings in at 5 %.
-    for steps, phi in ((20, 0.0), (20, 0.6), (50, 0.3)):
-        found = rates(steps, phi, 100, seed=7)
-        assert found.wrong <= 0.08, (steps, phi)
-        assert found.covered >= 0.9, (steps, phi)
-    assert rates(50, 0.3, 40, seed=7).found >= 0.9
+    for steps, noise in ((20, "0"), (20, "0.6"), (50, "0.3")):
+        found = rates(steps, noise, 100, seed=7)
+        assert found.wrong <= 0.08, (steps, noise)
+        assert found.covered >= 0.9, (steps, noise)
+    assert rates(50, "0.3", 40, seed=7).found >= 0.9
     assert rates_of_repeats(3, 60, seed=7).wrong <= 0.08
 
 
